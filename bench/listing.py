@@ -22,7 +22,7 @@ from rich.table import Table
 from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Role, Text, ToolResources
 from clew_events.events import Event, ItemAdded, ThreadCreated
-from clew_events.ids import derive_id, message_id
+from clew_events.ids import derive_id, item_id
 from clew_events.list_query import ActorTest, Condition, IdTest, ListThreads, MetadataTest, NumberTest
 from clew_events.subjects import shard_of
 from clew_projections.index import IndexReader, open_for_reading, open_for_writing
@@ -55,7 +55,7 @@ def commits(threads: int) -> Iterator[Recorded]:
             text = " ".join(word(chance) for _ in range(chance.randrange(5, 40)))
             role: Role = "user" if ordinal % 2 else "assistant"
             made = Message(role=role, content=(Text(text),), metadata={})
-            events.append(ItemAdded(item=message_id(ordinal, thread), ordinal=ordinal, message=made))
+            events.append(ItemAdded(item=item_id(ordinal, thread), ordinal=ordinal, message=made))
         at = BEGIN + timedelta(seconds=number * 10, microseconds=chance.randrange(10**6))
         commit = Commit(
             v=FORMAT,

@@ -94,7 +94,7 @@ async def _projected(clew: Clew) -> None:
 
 def _added(thread: str, ordinal: int) -> ItemAdded:
     text = (Text(f"Line {ordinal} of a long conversation."),)
-    name = ids.message_id(ordinal, thread)
+    name = ids.item_id(ordinal, thread)
     return ItemAdded(item=name, ordinal=ordinal, message=Message(role="user", content=text, metadata={}))
 
 

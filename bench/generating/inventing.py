@@ -102,7 +102,7 @@ class Thread:
         self._ordinal += 1
         text = " ".join(chance.choices(WORDS, k=min(120, 3 + int(chance.expovariate(0.05)))))
         metadata: Metadata = {"source": chance.choice(VALUES)} if chance.random() < 0.2 else {}
-        item = ids.message_id(self._ordinal, self.address.thread)
+        item = ids.item_id(self._ordinal, self.address.thread)
         message = Message(
             role="user" if chance.random() < 0.6 else "assistant",
             content=(Text(text),),

@@ -9,7 +9,8 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from clew_events.commit import Position
 from clew_events.content import ExpiresAfter
-from clew_events.objects import Message, MessagePage, Thread
+from clew_events.items import Item
+from clew_events.objects import ItemPage, Message, MessagePage, Thread
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ class Then(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thread: Thread | None = None
     message: Message | None = None
     messages: MessagePage | None = None
+    item: Item | UnsetType = UNSET
+    items: ItemPage | None = None
 
 
 Status = Literal["absent", "open", "deleted", "erased"]
@@ -99,11 +102,21 @@ class MessageChange(Struct, frozen=True, kw_only=True):
     metadata: tuple[KeyChange, ...]
 
 
+class ItemChange(Struct, frozen=True):
+    """An item that the Threads API cannot show, before and after, omitted where it was not there."""
+
+    id: str
+    change: How
+    before: Item | UnsetType = UNSET
+    after: Item | UnsetType = UNSET
+
+
 class Difference(Struct, frozen=True, kw_only=True):
     """The differences between two points of a thread's history, and the commits in between, oldest first.
 
-    ``expires_after`` is there only where it differs. ``erased`` tells that contents of commits up to the later point
-    were erased: what they changed is not shown.
+    ``messages`` has the items that the Threads API can show, and ``items`` all others. ``expires_after`` is there only
+    where it differs. ``erased`` tells that contents of commits up to the later point were erased: what they changed is
+    not shown.
     """
 
     object: Literal["thread.difference"] = "thread.difference"
@@ -115,6 +128,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     tool_resources: tuple[ResourceChange, ...]
     expires_after: ExpiryChange | UnsetType = UNSET
     messages: tuple[MessageChange, ...]
+    items: tuple[ItemChange, ...] = ()
     commits: tuple[Origin, ...]
     erased: bool = False
 
@@ -152,9 +166,9 @@ class ExpirySet(Struct, frozen=True, kw_only=True):
 
 
 class MessageBlame(Struct, frozen=True, kw_only=True):
-    """A message, and the commits that added it, last changed it, and deleted it, if it was deleted.
+    """A message or another item, and the commits that added it, last changed it, and deleted it, if it was deleted.
 
-    The metadata of a deleted message is as it was when the message was deleted.
+    The metadata of a deleted one is as it was when it was deleted.
     """
 
     id: str

@@ -376,7 +376,7 @@ def _named(number: int) -> str:
 
 
 def _erased(event: Callable[..., Event], record: Struct) -> Event:
-    kept = {"of": event.__name__, **asdict(record)}
+    kept = {"of": event.__name__, **{name: value for name, value in asdict(record).items() if value is not UNSET}}
     return msgspec.convert(kept, ErasedItemEvent) if "item" in kept else msgspec.convert(kept, ErasedThreadEvent)
 
 

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from clew_events.content import Anchor, Disposal, Metadata
-from clew_events.ids import Actor, Code, CommandId, MessageId, Reason, Subject, ThreadId
+from clew_events.ids import Actor, Code, CommandId, ItemId, MessageId, Reason, Subject, ThreadId
+from clew_events.items import Item
 from clew_events.list_query import Condition
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -54,21 +55,52 @@ class TenantCommand(Envelope, frozen=True, kw_only=True):
     """A command about all threads of the tenant, decided on the tenant's own history, whose version it expects."""
 
 
-class MessageCommand(Envelope, frozen=True, kw_only=True):
-    """A command about a message that is there already, decided on it as it is, and answered by it."""
+class OneItemCommand(Envelope, frozen=True, kw_only=True):
+    """A command about one item that is there already, decided on it as it is."""
+
+    thread_id: ThreadId
+
+    @property
+    def about(self) -> str:
+        """The id of the item."""
+        raise NotImplementedError
+
+
+class MessageCommand(OneItemCommand, frozen=True, kw_only=True):
+    """A command about a message that is there already, answered by it."""
+
+    message_id: MessageId
+
+    @property
+    def about(self) -> str:
+        """The id of the message."""
+        return self.message_id
+
+
+class ItemCommand(OneItemCommand, frozen=True, kw_only=True):
+    """A command about an item of any type that is there already."""
+
+    item_id: ItemId
+
+    @property
+    def about(self) -> str:
+        """The id of the item."""
+        return self.item_id
 
 
 @final
 class CreateThread(ThreadCommand, frozen=True, kw_only=True):
-    """Create a thread, with up to 100 messages, in one commit.
+    """Create a thread, with up to 100 messages, or with items, in one commit.
 
     Without ``thread_id``, the thread's id is derived from tenant and command id, so a repeat always finds the thread.
+    With one that begins with ``conv_`` it is a conversation. Items are as in :class:`AddItems`.
     """
 
     named: ClassVar[str] = "CreateThread"
 
     thread_id: ThreadId | None = None
     messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
+    items: tuple[Item, ...] | None = None
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
     expires_after: ExpiresAfterIn | None = None
@@ -125,8 +157,6 @@ class UpdateMessage(MessageCommand, frozen=True, kw_only=True):
 
     named: ClassVar[str] = "UpdateMessage"
 
-    thread_id: ThreadId
-    message_id: MessageId
     metadata: MetadataIn | UnsetType | None = UNSET
     patch: MetadataPatch | UnsetType = UNSET
 
@@ -137,8 +167,56 @@ class DeleteMessage(MessageCommand, frozen=True, kw_only=True):
 
     named: ClassVar[str] = "DeleteMessage"
 
+
+@final
+class AddItems(Envelope, frozen=True, kw_only=True):
+    """Add items at the end of a thread, in one commit: all of them or none.
+
+    Each is a JSON object with a ``type``, and is kept as it is sent, key for key and digit for digit; one with a
+    ``role`` and no type is a message. An item's ``id`` is the caller's own, or, where it has none, one that Clew makes.
+    """
+
+    named: ClassVar[str] = "AddItems"
+
     thread_id: ThreadId
-    message_id: MessageId
+    items: tuple[Item, ...]
+
+
+@final
+class ReplaceItem(ItemCommand, frozen=True, kw_only=True):
+    """Replace an item by another, which takes its id and its place."""
+
+    named: ClassVar[str] = "ReplaceItem"
+
+    item: Item
+
+
+@final
+class DeleteItem(ItemCommand, frozen=True, kw_only=True):
+    """Delete an item from a thread. Its history stays, and its id may be used again."""
+
+    named: ClassVar[str] = "DeleteItem"
+
+
+@final
+class PopItem(Envelope, frozen=True, kw_only=True):
+    """Delete the newest item of a thread and answer with it; a thread without items stays as it is.
+
+    Unlike other commands it shows what others wrote: permit it to those who may read.
+    """
+
+    named: ClassVar[str] = "PopItem"
+
+    thread_id: ThreadId
+
+
+@final
+class ClearItems(ThreadCommand, frozen=True, kw_only=True):
+    """Delete all items of a thread, which stays. Their history stays too."""
+
+    named: ClassVar[str] = "ClearItems"
+
+    thread_id: ThreadId
 
 
 @final
@@ -164,8 +242,18 @@ class EraseMessage(MessageCommand, frozen=True, kw_only=True):
     named: ClassVar[str] = "EraseMessage"
 
     reason: Code | None = None
-    thread_id: ThreadId
-    message_id: MessageId
+
+
+@final
+class EraseItem(ItemCommand, frozen=True, kw_only=True):
+    """Erase an item of any type, deleted or not, with everything that it ever was. The thread lives on.
+
+    ``reason`` is a code, as with :class:`EraseThread`.
+    """
+
+    named: ClassVar[str] = "EraseItem"
+
+    reason: Code | None = None
 
 
 @final
@@ -266,8 +354,14 @@ OnThread = (
     | AddMessage
     | UpdateMessage
     | DeleteMessage
+    | AddItems
+    | ReplaceItem
+    | DeleteItem
+    | PopItem
+    | ClearItems
     | EraseThread
     | EraseMessage
+    | EraseItem
     | PlaceHold
     | ReleaseHold
     | CompleteErasure
@@ -293,7 +387,11 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
             return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
         case DeleteThread() | RestoreThread() | DeleteMessage():
             return UNSET
-        case EraseThread() | EraseMessage() | CompleteErasure() | PlaceHold() | ReleaseHold() | TenantCommand():
+        case AddItems() | ReplaceItem() | DeleteItem() | PopItem() | ClearItems():
+            return UNSET
+        case EraseThread() | EraseMessage() | EraseItem() | CompleteErasure() | PlaceHold() | ReleaseHold():
+            return UNSET
+        case TenantCommand():
             return UNSET
         case _:
             assert_never(command)
@@ -306,12 +404,15 @@ _DIGITS: Final = 32
 def digest(command: Command, salt: str) -> str:
     """A salted hash of what a command requests: the salt, a full stop and 32 hex digits.
 
-    The command is hashed in canonical form (fields in the order of the type, keys sorted, defaults omitted) without
-    ``id``, ``actor``, ``reason`` and ``reply_to``, so a repeat over another route or by another client has the same
-    digest under the same salt.
+    The command is hashed in canonical form (fields in the order of the type, keys sorted, defaults omitted, items
+    without white space) without ``id``, ``actor``, ``reason`` and ``reply_to``, so a repeat over another route or by
+    another client has the same digest under the same salt.
     """
     request = msgspec.structs.replace(command, id=None, actor=None, reason=None, reply_to=None)
-    salted = b"\x00".join((salt.encode(), command.named.encode(), _CANONICAL.encode(request)))
+    body = _CANONICAL.encode(request)
+    if isinstance(command, CreateThread | AddItems | ReplaceItem):
+        body = msgspec.json.format(body, indent=-1)
+    salted = b"\x00".join((salt.encode(), command.named.encode(), body))
     return f"{salt}.{hashlib.sha256(salted).hexdigest()[:_DIGITS]}"
 
 

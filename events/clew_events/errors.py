@@ -85,7 +85,7 @@ class NotFound(Rejected):
 
 
 class AlreadyExists(Rejected):
-    """A thread with that id exists or was deleted. An id is used once."""
+    """A thread with that id exists or was deleted: its id is used once. Or an item with that id exists."""
 
     default_code = "already_exists"
 

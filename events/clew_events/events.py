@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, TypeVar, cast, final, get_args
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from clew_events import ids
 from clew_events.content import Anchor, Disposal, ExpiresAfter, Message, Metadata, ToolResources
 
 Effect = Literal["creates", "changes", "deletes"]
@@ -79,7 +80,12 @@ class TenantEvent(ThreadEvent, frozen=True):
 
 
 class ItemEvent(Struct, frozen=True):
-    """An event about one item of a thread, such as a message, which ``item`` names."""
+    """An event about one item of a thread, such as a message, which ``item`` names.
+
+    ``ordinal`` is the item's number in its thread. Behind the first event about an item it is left out where the id
+    carries it, as an id does that Clew made; see :func:`ordinal_of`. An item's content is a ``message``, as the Threads
+    API has them, or its JSON as it was given, ``body``.
+    """
 
 
 class ForkedFrom(Struct, frozen=True):
@@ -137,7 +143,8 @@ class ItemAdded(ItemEvent, frozen=True, tag_field="type", tag="ItemAdded"):
 
     item: str
     ordinal: int
-    message: Content[Message]
+    message: Content[Message | UnsetType] = UNSET
+    body: Content[Raw | UnsetType] = UNSET
 
 
 @final
@@ -147,7 +154,9 @@ class ItemReplaced(ItemEvent, frozen=True, tag_field="type", tag="ItemReplaced")
     effect: ClassVar[Effect] = "changes"
 
     item: str
-    message: Content[Message]
+    ordinal: int | UnsetType = UNSET
+    message: Content[Message | UnsetType] = UNSET
+    body: Content[Raw | UnsetType] = UNSET
 
 
 @final
@@ -157,8 +166,9 @@ class ItemMetadataUpdated(ItemEvent, frozen=True, tag_field="type", tag="ItemMet
     effect: ClassVar[Effect] = "changes"
 
     item: str
-    set: Content[Metadata]
-    unset: Content[tuple[str, ...]]
+    ordinal: int | UnsetType = UNSET
+    set: Content[Metadata] = {}
+    unset: Content[tuple[str, ...]] = ()
 
 
 @final
@@ -168,6 +178,7 @@ class ItemDeleted(ItemEvent, frozen=True, tag_field="type", tag="ItemDeleted"):
     effect: ClassVar[Effect] = "deletes"
 
     item: str
+    ordinal: int | UnsetType = UNSET
 
 
 @final
@@ -218,8 +229,8 @@ class HoldReleased(ThreadEvent, frozen=True, tag_field="type", tag="HoldReleased
 class ErasureRequested(ThreadEvent, frozen=True, tag_field="type", tag="ErasureRequested"):
     """The contents of earlier commits are to be erased, and are refused from now on.
 
-    ``items`` are the items that it is about; with null it is the whole thread, which has ended for good. ``code`` is
-    why, as a code.
+    ``items`` are the items that it is about; with null it is the whole thread, which has ended for good. ``ordinals``
+    are theirs, where an id does not carry it or was used more than once. ``code`` is why, as a code.
     """
 
     effect: ClassVar[Effect] = "deletes"
@@ -228,11 +239,19 @@ class ErasureRequested(ThreadEvent, frozen=True, tag_field="type", tag="ErasureR
     erasure: str
     items: tuple[str, ...] | None
     code: str | None
+    ordinals: tuple[int, ...] | UnsetType = UNSET
 
     @property
     def request(self) -> ErasureRequested:
         """The event itself."""
         return self
+
+    @property
+    def item_ordinals(self) -> tuple[int, ...]:
+        """The ordinals of the items that it is about."""
+        if isinstance(self.ordinals, UnsetType):
+            return tuple(map(ids.ordinal_of, self.items or ()))
+        return self.ordinals
 
 
 @final
@@ -337,7 +356,7 @@ class ErasedThreadEvent(ThreadEvent, frozen=True, kw_only=True, tag_field="type"
 
 @final
 class ErasedItemEvent(ItemEvent, frozen=True, kw_only=True, tag_field="type", tag="ErasedItemEvent"):
-    """What is left of an event about an item after its content was erased; ``ordinal`` only where it was added."""
+    """What is left of an event about an item after its content was erased; ``ordinal`` as in the event that it was."""
 
     of: EventType
     item: str
@@ -352,8 +371,15 @@ class ErasedItemEvent(ItemEvent, frozen=True, kw_only=True, tag_field="type", ta
 
 Event = StoredEvent | ErasedThreadEvent | ErasedItemEvent
 """What a commit is read with: where a content was erased, what its record still says."""
+AboutItem = ItemAdded | ItemReplaced | ItemMetadataUpdated | ItemDeleted | ErasedItemEvent
+"""The events about one item, as they are read."""
 
 _EFFECTS: Final[dict[str, Effect]] = {event.__name__: event.effect for event in get_args(StoredEvent)}
+
+
+def ordinal_of(event: AboutItem) -> int:
+    """Return the ordinal of the item that an event is about."""
+    return event.ordinal if isinstance(event.ordinal, int) else ids.ordinal_of(event.item)
 
 
 def type_of(event: Event) -> EventType:

@@ -1,16 +1,19 @@
 """Identifiers: their formats, and how they are derived or drawn at random.
 
-Thread and message ids have the format of OpenAI's (a prefix and 24 letters or digits), for programs that check it. A
-message id holds the message's ordinal in the first six characters after its prefix, from which the message's key in the
-bucket follows.
+Thread and message ids have the format of OpenAI's (a prefix and 24 letters or digits), for programs that check it. The
+id that Clew makes for an item carries the item's ordinal in the first six of these characters, so that its place in the
+thread follows from it. An id that a caller chose for an item carries none.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import secrets
 import string
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -30,6 +33,7 @@ _END: Final = r"$(?!\n)"
 THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
 HISTORY_ID_PATTERN: Final = r"^(tenant|(thread|conv_)[A-Za-z0-9_-]{1,122})" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
+ITEM_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
 ERASURE_ID_PATTERN: Final = r"^erasure_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
@@ -40,6 +44,7 @@ CODE_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
+ITEM_ID_FORM: Final = "1 to 64 letters, digits and '_', '-', '.' or ':'"
 CODE_FORM: Final = "a code of 1 to 64 letters, digits and '_', '.', ':' or '-', such as 'asked_by_customer'"
 TENANT_FORM: Final = "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'"
 ACTOR_FORM: Final = (
@@ -51,6 +56,7 @@ ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
 HistoryId = Annotated[str, Meta(pattern=HISTORY_ID_PATTERN)]
 """The id of a thread, or what stands in its place where a tenant's own history is."""
 MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
+ItemId = Annotated[str, Meta(pattern=ITEM_ID_PATTERN)]
 ErasureId = Annotated[str, Meta(pattern=ERASURE_ID_PATTERN)]
 CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]
 Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
@@ -61,6 +67,8 @@ Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
 
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
 _MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
+_ITEM_ID: Final = re.compile(ITEM_ID_PATTERN)
+_CARRIER: Final = re.compile(rf"[a-z]{{1,16}}_[A-Za-z0-9]{{{_TAIL}}}")
 _ERASURE_ID: Final = re.compile(ERASURE_ID_PATTERN)
 _TENANT: Final = re.compile(TENANT_PATTERN)
 _ACTOR: Final = re.compile(ACTOR_PATTERN)
@@ -76,6 +84,11 @@ def is_thread_id(text: str) -> bool:
 def is_message_id(text: str) -> bool:
     """Whether a text is a valid message id."""
     return _MESSAGE_ID.fullmatch(text) is not None
+
+
+def is_item_id(text: str) -> bool:
+    """Whether a text is a valid item id: 1 to 64 letters, digits and ``_-.:``."""
+    return _ITEM_ID.fullmatch(text) is not None
 
 
 def is_erasure_id(text: str) -> bool:
@@ -134,20 +147,37 @@ def _base62(number: int, width: int) -> str:
     return "".join(reversed(digits))
 
 
-def message_id(ordinal: int, *seed: str) -> str:
-    """The id of a thread's message number ``ordinal``, counted from 1; the rest is a hash of ``seed``.
+ITEM_PREFIXES: Final[Mapping[str, str]] = MappingProxyType({
+    "message": "msg", "reasoning": "rs", "function_call": "fc", "function_call_output": "fco",
+    "custom_tool_call": "ctc", "custom_tool_call_output": "ctco", "file_search_call": "fs", "web_search_call": "ws",
+    "computer_call": "cu", "computer_call_output": "cuo", "image_generation_call": "ig", "code_interpreter_call": "ci",
+    "local_shell_call": "lsh", "mcp_call": "mcp", "mcp_list_tools": "mcpl", "mcp_approval_request": "mcpr",
+    "compaction": "cmp",
+})  # fmt: skip
+"""What the ids that Clew makes for items of these types begin with, as OpenAI's do; those of all others with item."""
+
+
+def item_id(ordinal: int, *seed: str, prefix: str = "msg") -> str:
+    """The id of a thread's item number ``ordinal``, counted from 1; the rest is a hash of ``seed``.
 
     Raises:
         ValueError: the ordinal is out of range.
     """
     if not 1 <= ordinal <= MAX_ORDINAL:
-        raise ValueError(f"a message's ordinal is between 1 and {MAX_ORDINAL}, not {ordinal}")
-    return "msg_" + _base62(ordinal, _ORDINAL) + derive_id("", *seed, length=_TAIL - _ORDINAL)
+        raise ValueError(f"an item's ordinal is between 1 and {MAX_ORDINAL}, not {ordinal}")
+    return f"{prefix}_{_base62(ordinal, _ORDINAL)}{derive_id('', *seed, length=_TAIL - _ORDINAL)}"
 
 
-def ordinal_of(message: str) -> int:
-    """The ordinal in a valid message id. A message with that id need not exist."""
+def ordinal_of(item: str) -> int:
+    """The ordinal that an item id carries; 0 if it carries none. An item with that id need not be there."""
+    if _CARRIER.fullmatch(item) is None:
+        return 0
     number = 0
-    for character in message[4 : 4 + _ORDINAL]:
+    for character in item[-_TAIL : _ORDINAL - _TAIL]:
         number = number * _BASE + _VALUE[character]
     return number
+
+
+def fingerprint(item: str) -> str:
+    """The fingerprint by which an item is found whose id carries no ordinal: 8 bytes, in 11 characters of base64url."""
+    return base64.urlsafe_b64encode(hashlib.sha256(item.encode()).digest()[:8]).decode().rstrip("=")

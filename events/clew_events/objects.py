@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.content import Attachment, ExpiresAfter, ImageFile, ImageUrl, Metadata, Role
+from clew_events.items import Item
 
 
 class CodeInterpreterFiles(Struct, frozen=True):
@@ -85,13 +86,15 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Gone(Struct, frozen=True, kw_only=True):
-    """The answer to the deletion of a thread or a message, a policy of retention, or a standing hold.
+    """The answer to the deletion of a thread, a message or another item, a policy of retention, or a standing hold.
 
-    The ``id`` of these two is their name.
+    The ``id`` of the last two is their name.
     """
 
     id: str
-    object: Literal["thread.deleted", "thread.message.deleted", "retention.deleted", "hold.deleted"]
+    object: Literal[
+        "thread.deleted", "thread.message.deleted", "thread.item.deleted", "retention.deleted", "hold.deleted"
+    ]
     deleted: bool = True
 
 
@@ -141,6 +144,28 @@ class RunPage(Struct, frozen=True, kw_only=True):
     first_id: None = None
     last_id: None = None
     has_more: bool = False
+
+
+class ItemsReceipt(Struct, frozen=True, kw_only=True):
+    """The result of a change to items of a thread: the ids of those that it put there, in their order.
+
+    ``version`` is the thread's ``n`` after the change, and ``id`` is the thread's.
+    """
+
+    id: str
+    object: Literal["thread.items"] = "thread.items"
+    version: int
+    ids: tuple[str, ...]
+
+
+class ItemPage(Struct, frozen=True, kw_only=True):
+    """A page of items. ``first_id`` and ``last_id`` are null if it is empty."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Item, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class MessagePage(Struct, frozen=True, kw_only=True):

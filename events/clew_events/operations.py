@@ -26,18 +26,24 @@ from clew_events.checkpoint_messages import (
     SignedCheckpoint,
 )
 from clew_events.commands import (
+    AddItems,
     AddMessage,
+    ClearItems,
     Command,
     CreateThread,
+    DeleteItem,
     DeleteMessage,
     DeleteThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
     PlaceHold,
     PlaceStandingHold,
+    PopItem,
     ReleaseHold,
     ReleaseStandingHold,
     RemoveRetention,
+    ReplaceItem,
     RestoreThread,
     SetRetention,
     UpdateMessage,
@@ -55,11 +61,15 @@ from clew_events.queries import (
     GetErasure,
     GetFeed,
     GetHistory,
+    GetItem,
+    GetItemAt,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
     ListErasures,
+    ListItems,
+    ListItemsAt,
     ListMessages,
     ListMessagesAt,
     Query,
@@ -181,12 +191,14 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One thing that can be done.
 
     ``name`` stands in NATS subjects and is that of the client's method. ``scope`` is what an API key needs for it, or
-    ``alternative`` in its place. An operation with neither ``command`` nor ``query`` is offered by HTTP alone.
+    ``alternative`` in its place. A command that ``reads`` shows what others wrote, so its caller must be permitted to
+    read too. An operation with neither ``command`` nor ``query`` is offered by HTTP alone.
     """
 
     name: str
     scope: Scope
     alternative: Scope | None = None
+    reads: bool = False
     command: type[Command] | None = None
     query: type[Query] | None = None
     reply: type[Struct] | None = None
@@ -297,6 +309,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             answer=Gone, answered=http_examples.MESSAGE_GONE, headers=_CHANGE,
         ),),
     ),
+    Operation(name="add_items", scope="write", command=AddItems, reply=Reply[Done]),
+    Operation(name="replace_item", scope="write", command=ReplaceItem, reply=Reply[Done]),
+    Operation(name="delete_item", scope="write", command=DeleteItem, reply=Reply[Done]),
+    Operation(name="pop_item", scope="write", reads=True, command=PopItem, reply=Reply[Done]),
+    Operation(name="clear_items", scope="write", command=ClearItems, reply=Reply[Done]),
+    Operation(name="erase_item", scope="erase", command=EraseItem, reply=Reply[Done]),
     Operation(
         name="erase_thread", scope="erase", command=EraseThread, reply=Reply[Done],
         routes=(HttpRoute(
@@ -462,6 +480,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             headers=_READ,
         ),),
     ),
+    Operation(name="list_items", scope="read", query=ListItems, reply=Reply[Found]),
+    Operation(name="get_item", scope="read", query=GetItem, reply=Reply[Found]),
+    Operation(name="items_at", scope="audit", query=ListItemsAt, reply=Reply[Then]),
+    Operation(name="item_at", scope="audit", query=GetItemAt, reply=Reply[Then]),
     Operation(
         name="list_runs", scope="read",
         routes=(HttpRoute(

@@ -10,7 +10,7 @@ from msgspec import Meta, field
 from clew_events import events
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.erasures import Status
-from clew_events.ids import CURSOR_PATTERN, ErasureId, MessageId, ThreadId
+from clew_events.ids import CURSOR_PATTERN, ErasureId, ItemId, MessageId, ThreadId
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.requests import Request
 
@@ -61,6 +61,23 @@ class GetMessage(Request, frozen=True, kw_only=True):
 
     thread_id: ThreadId
     message_id: MessageId
+    consistency: Consistency = "strong"
+    at_least: Version | None = None
+
+
+class ListItems(ListMessages, frozen=True, kw_only=True):
+    """A page of a thread's items of all types, by default newest first.
+
+    ``after`` and ``before`` are item ids: the page begins after the one, and ends before the other. With ``before``
+    alone it is the page right before that item.
+    """
+
+
+class GetItem(Request, frozen=True, kw_only=True):
+    """One item as it is now."""
+
+    thread_id: ThreadId
+    item_id: ItemId
     consistency: Consistency = "strong"
     at_least: Version | None = None
 
@@ -139,6 +156,18 @@ class GetMessageAt(Request, frozen=True, kw_only=True):
     as_of: AsOf
 
 
+class ListItemsAt(ListMessagesAt, frozen=True, kw_only=True):
+    """A page of a thread's items as they were ``as_of`` a commit or time, with the cursors of ``ListItems``."""
+
+
+class GetItemAt(Request, frozen=True, kw_only=True):
+    """One item as it was ``as_of`` a commit or time."""
+
+    thread_id: ThreadId
+    item_id: ItemId
+    as_of: AsOf
+
+
 class GetDifference(Request, frozen=True, kw_only=True):
     """What changed in a thread after ``from`` (0, the default: before its first commit) up to ``to`` (default: now)."""
 
@@ -177,11 +206,15 @@ Query = (
     | ListThreads
     | ListMessages
     | GetMessage
+    | ListItems
+    | GetItem
     | GetHistory
     | GetStateAt
     | GetFeed
     | ListMessagesAt
     | GetMessageAt
+    | ListItemsAt
+    | GetItemAt
     | GetDifference
     | GetBlame
     | ListCheckpoints

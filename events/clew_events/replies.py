@@ -10,21 +10,34 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedCheckpoint
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.errors import Fault
+from clew_events.items import Item
 from clew_events.list_reply import DuePage, FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
-from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
+from clew_events.objects import (
+    Gone,
+    HeldThread,
+    ItemPage,
+    ItemsReceipt,
+    Message,
+    MessagePage,
+    MessageReceipt,
+    Thread,
+    ThreadReceipt,
+)
 
 T = TypeVar("T")
 
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The result of a command, executed now or before: the position of its commit, and what it concerned.
+
+    ``popped`` is the item that ``PopItem`` took away; it is omitted if there was none.
 
     A command that changes nothing makes no commit; ``position`` and ``n`` are then those of the thread's last commit.
     """
@@ -38,6 +51,8 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: HeldThread | None = None
     retention: RetentionEffect | None = None
     standing: FilterHold | None = None
+    items: ItemsReceipt | None = None
+    popped: Item | UnsetType = UNSET
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,6 +63,8 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thread: Thread | None = None
     message: Message | None = None
     messages: MessagePage | None = None
+    item: Item | UnsetType = UNSET
+    items: ItemPage | None = None
 
 
 class Entry(Struct, frozen=True, kw_only=True):

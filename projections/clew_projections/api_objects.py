@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, Raw, to_builtins
 from msgspec.structs import replace
 
+from clew_events import content, ids, items
 from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
 from clew_events.list_reply import FilterHold, Retention
 from clew_events.objects import (
     CodeInterpreterFiles,
     HeldThread,
+    ItemPage,
     Message,
     MessagePage,
     Resources,
@@ -22,9 +25,11 @@ from clew_events.objects import (
     TextValue,
     Thread,
 )
+from clew_projections.page_size import ShownPage
 from clew_projections.tenant_state import RetentionPolicy, StandingHold
-from clew_projections.views import MessageView, ThreadView
+from clew_projections.views import ItemView, ThreadView
 
+_ENCODE: Final = msgspec.json.Encoder().encode
 NO_RESOURCES: Final = Resources()
 RETRIEVED_NO_RESOURCES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 
@@ -52,17 +57,56 @@ def retrieved_thread(view: ThreadView, *, erased: bool = False) -> Thread:
     return thread if thread.tool_resources != NO_RESOURCES else replace(thread, tool_resources=RETRIEVED_NO_RESOURCES)
 
 
-def message_object(view: MessageView) -> Message:
-    """Return a message as the API shows it: always complete, since callers send whole messages."""
+def message_object(view: ItemView) -> Message:
+    """Return a message as the Threads API shows it: always complete, since callers send whole messages.
+
+    One that was erased is shown as a message by the user without content.
+    """
+    return shown_message(view) or _message(view, content.Message(role="user", content=(), metadata={}))
+
+
+def shown_message(view: ItemView) -> Message | None:
+    """Return an item as the Threads API shows it; ``None`` if that API cannot show it."""
+    if view.erased and ids.is_message_id(view.id):
+        return _message(view, view.message or content.Message(role="user", content=(), metadata={}))
+    return _message(view, message) if (message := view.shown) is not None else None
+
+
+def _message(view: ItemView, message: content.Message) -> Message:
     return Message(
         id=view.id,
         created_at=_seconds(view.created_at),
         thread_id=view.thread,
-        role=view.role,
-        content=content_object(view.content),
-        attachments=view.attachments,
-        metadata=view.metadata,
+        role=message.role,
+        content=content_object(message.content),
+        attachments=message.attachments,
+        metadata=message.metadata,
         erased=view.erased or UNSET,
+    )
+
+
+def item_object(view: ItemView) -> Raw:
+    """Return an item as it was given, with its id; a message of the Threads API as one of type message.
+
+    Of one that was erased only its id is left.
+    """
+    if view.erased:
+        return Raw(_ENCODE({"id": view.id, "erased": True}))
+    if view.body is None:
+        stored = {} if view.message is None else to_builtins(view.message)
+        return Raw(_ENCODE({"id": view.id, "type": "message", **stored}))
+    return view.body if "id" in items.read_fields(view.body) else items.with_field(view.body, "id", view.id)
+
+
+def item_page(page: ShownPage[Raw], *, backward: bool) -> ItemPage:
+    """Return a page of items, which were read in its order, or ``backward`` from its end."""
+    step = -1 if backward else 1
+    named = page.ids[::step]
+    return ItemPage(
+        data=tuple(page.data[::step]),
+        first_id=named[0] if named else None,
+        last_id=named[-1] if named else None,
+        has_more=page.more,
     )
 
 

@@ -1,19 +1,23 @@
-"""Apply a commit to the view of its thread, to the places of its items, and to the view of a message. Pure.
+"""Apply a commit to the view of its thread, to the places of its items, and to the views of items. Pure.
 
 A commit that does not continue a view is rejected as ``Corrupt``: a wrong number, thread, tenant or chain, or an
-impossible message.
+impossible item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final, TypeVar, assert_never
 
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
+from clew_events import ids
 from clew_events.commit import Commit, Recorded
+from clew_events.content import Message
 from clew_events.errors import Corrupt
 from clew_events.events import (
+    AboutItem,
     Effect,
     ErasedItemEvent,
     Event,
@@ -23,19 +27,20 @@ from clew_events.events import (
     ItemMetadataUpdated,
     ItemReplaced,
     ThreadEvent,
+    ordinal_of,
 )
-from clew_events.ids import is_message_id, ordinal_of
 from clew_projections.fold import apply_difference, evolve
 from clew_projections.places import (
     LARGE,
     Places,
     add_event,
     add_large,
+    add_own,
     first_of_page,
     is_full,
     page_number,
 )
-from clew_projections.views import MessageView, SpentId, StoredView, ThreadView
+from clew_projections.views import ItemView, SpentId, StoredView, ThreadView, change_metadata
 
 REMEMBERED_COMMANDS: Final = 100
 View = TypeVar("View", bound=ThreadView)
@@ -46,12 +51,12 @@ def advance(view: View, recorded: Recorded) -> View:
 
     Raises:
         Corrupt: the commit is not the thread's next (wrong number, thread, tenant or chain), or concerns an impossible
-            message.
+            item.
     """
     commit = recorded.commit
     check_continues(view, recorded)
     for event in commit.events:
-        check_message(view, event)
+        check_item(view, event)
         view = evolve(view, event)
     spent = SpentId(commit.id, recorded.position.seq)
     return replace(
@@ -78,44 +83,48 @@ def advance_stored(
         Corrupt: as :func:`advance`.
     """
     after, seq = advance(view, recorded), recorded.position.seq
-    recent, full, changed = view.recent, list(view.pages), dict[int, Places]()
-    for ordinal, effect in _item_effects(recorded.commit, after.last_ordinal):
+    recent, full, own, changed = view.recent, list(view.pages), list(view.own or ()), dict[int, Places]()
+    for ordinal, effect, item in _item_effects(recorded.commit):
         number = page_number(ordinal)
+        if not 1 <= ordinal <= after.last_ordinal:
+            continue  # An erasure of what was never there.
         if number == len(full):
-            recent = _add(recent, ordinal, effect, recorded)
+            recent = _add(recent, ordinal, effect, item, recorded)
             if is_full(recent):
                 changed[number] = recent
                 full.append(seq)
+                own += [number] if recent.own else []
                 recent = Places(first=first_of_page(number + 1))
-            continue
-        full[number] = seq
-        if number not in pages or pages[number].seq < seq:
-            changed[number] = _add(changed.get(number) or pages[number], ordinal, effect, recorded)
-    return replace(after, recent=recent, pages=tuple(full)), {**pages, **changed} if changed else pages
+        else:
+            full[number] = seq
+            if number not in pages or pages[number].seq < seq:
+                changed[number] = _add(changed.get(number) or pages[number], ordinal, effect, item, recorded)
+    after = replace(after, recent=recent, pages=tuple(full), own=tuple(own) or UNSET)
+    return after, {**pages, **changed} if changed else pages
 
 
-def _item_effects(commit: Commit, last_ordinal: int) -> Iterator[tuple[int, Effect]]:
-    """Yield what a commit does to single items, by ordinal; what is cleared is not named."""
+def _item_effects(commit: Commit) -> Iterator[tuple[int, Effect, str]]:
+    """Yield what a commit does to single items, by ordinal, with their ids; what is cleared is not named."""
     for event in commit.events:
         if isinstance(event, ItemEvent):
-            yield ordinal_of(event.item), event.effect
-        elif event.request is not None:
-            for item in event.request.items or ():
-                if is_message_id(item) and 1 <= (ordinal := ordinal_of(item)) <= last_ordinal:
-                    yield ordinal, "deletes"
+            yield ordinal_of(event), event.effect, event.item
+        elif (request := event.request) is not None:
+            for ordinal, item in zip(request.item_ordinals, request.items or (), strict=False):
+                yield ordinal, "deletes", item
 
 
-def _add(run: Places, ordinal: int, effect: Effect, recorded: Recorded) -> Places:
+def _add(run: Places, ordinal: int, effect: Effect, item: str, recorded: Recorded) -> Places:
     seq = recorded.position.seq
     if recorded.size > LARGE and seq not in run.large[-1:]:
         run = add_large(run, seq)
+    if effect == "creates" and ids.ordinal_of(item) != ordinal:
+        run = add_own(run, ordinal, ids.fingerprint(item))
     return add_event(run, ordinal, effect, seq)
 
 
 def older_pages(view: StoredView, commits: Iterable[Recorded]) -> set[int]:
     """Return the numbers of the pages that are stored under keys of their own and that commits after a view change."""
-    items = (item for each in commits for item in message_ids(each.commit))
-    numbers = {page_number(ordinal_of(item)) for item in items if is_message_id(item)}
+    numbers = {page_number(ordinal) for each in commits for ordinal in item_ordinals(each.commit)}
     return {number for number in numbers if 0 <= number < len(view.pages)}
 
 
@@ -139,37 +148,47 @@ def check_continues(view: ThreadView, recorded: Recorded) -> None:
             )
 
 
-def check_message(view: ThreadView, event: Event) -> None:
-    """Check that an added message has the next ordinal, and that a changed message was added before.
+def check_item(view: ThreadView, event: Event) -> None:
+    """Check that an added item has the next ordinal, and that a changed item was added before.
 
     Raises:
-        Corrupt: it does not, or was not; or the message's id does not encode its ordinal, which is the key of its view.
+        Corrupt: it does not, or was not.
     """
     match event:
         case ThreadEvent():
             return
-        case ItemAdded(ordinal=ordinal) | ErasedItemEvent(ordinal=int(ordinal)):
-            right = ordinal == view.last_ordinal + 1 and is_message_id(event.item) and ordinal_of(event.item) == ordinal
-        case ItemReplaced() | ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
-            right = is_message_id(event.item) and 1 <= ordinal_of(event.item) <= view.last_ordinal
+        case ItemAdded() | ItemReplaced() | ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
+            ordinal = ordinal_of(event)
         case _:
             assert_never(event)
-    if not right:
+    right = ordinal == view.last_ordinal + 1 if event.effect == "creates" else 1 <= ordinal <= view.last_ordinal
+    if not right or not ids.is_item_id(event.item):
         raise Corrupt(
-            f"thread {view.id}: commit {view.n + 1} concerns message {event.item!r}, which cannot exist there",
+            f"thread {view.id}: commit {view.n + 1} concerns item {event.item!r}, which cannot exist there",
             code="unknown_message",
         )
 
 
-def message_ids(commit: Commit) -> tuple[str, ...]:
-    """Return the ids of the messages that a commit adds, changes, deletes or has erased, each once."""
-    items: list[str] = []
+def item_ids(commit: Commit) -> tuple[str, ...]:
+    """Return the ids of the items that a commit adds, changes, deletes or has erased, each once."""
+    named: list[str] = []
     for event in commit.events:
         if isinstance(event, ItemEvent):
-            items.append(event.item)
+            named.append(event.item)
         elif event.request is not None:
-            items += event.request.items or ()
-    return tuple(dict.fromkeys(items))
+            named += event.request.items or ()
+    return tuple(dict.fromkeys(named))
+
+
+def item_ordinals(commit: Commit) -> tuple[int, ...]:
+    """Return the ordinals of the items that a commit adds, changes, deletes or has erased, each once."""
+    return tuple(dict.fromkeys(ordinal for ordinal, _, _ in _item_effects(commit)))
+
+
+def added_ordinals(commit: Commit, items: Container[str]) -> set[int]:
+    """Return the ordinals of the items that a commit adds under some ids."""
+    added = (event for event in commit.events if isinstance(event, ItemEvent) and event.effect == "creates")
+    return {ordinal_of(event) for event in added if event.item in items}
 
 
 def is_activity(commit: Commit) -> bool:
@@ -187,125 +206,91 @@ def restores_thread(commit: Commit) -> bool:
     return any(isinstance(event, ThreadEvent) and event.restores for event in commit.events)
 
 
-def concerned_items(commit: Commit, known: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids of the items that a commit adds, changes or deletes; of those that it clears, the ``known``."""
-    return tuple(dict.fromkeys((*(known if clears_items(commit) else ()), *message_ids(commit))))
-
-
-def deleted_message_ids(commit: Commit) -> tuple[str, ...]:
-    """Return the ids of the messages that a commit deletes."""
+def deleted_item_ids(commit: Commit) -> tuple[str, ...]:
+    """Return the ids of the items that a commit deletes one by one."""
     return tuple(event.item for event in commit.events if isinstance(event, ItemEvent) and event.effect == "deletes")
 
 
-def advance_message(view: MessageView | None, message_id: str, commit: Commit) -> MessageView:
-    """Return a message's view after a commit that concerns it; ``view`` is ``None`` before the message is added.
+def advance_items(
+    known: Mapping[int, ItemView], commit: Commit, wanted: Container[int] | None = None
+) -> dict[int, ItemView]:
+    """Return, by ordinal, the items that a commit adds, changes or deletes, as they are after it.
 
-    A commit that the view already contains changes nothing.
+    ``known`` are those before it; one that contains the commit already is left out. Only ``wanted`` ordinals are
+    taken, by default all.
 
     Raises:
-        Corrupt: the commit changes a message that was never added.
+        Corrupt: the commit changes an item that was never added, or under another id.
     """
-    if view is not None and view.id != message_id:
-        raise _never_added(commit, message_id)
-    if view is not None and commit.n <= view.n:
-        return view
+    changed: dict[int, ItemView] = {}
     for event in commit.events:
-        view = _message_after(view, message_id, commit, event)
-    if view is None:
-        raise _never_added(commit, message_id)
-    return view
+        if isinstance(event, ThreadEvent):
+            if event.clears:
+                before = {ordinal: view for ordinal, view in known.items() if view.n < commit.n} | changed
+                changed |= {ordinal: _deleted(view, commit) for ordinal, view in before.items() if not view.deleted}
+            if (request := event.request) is not None and request.items is not None:
+                for ordinal, item in zip(request.item_ordinals, request.items, strict=True):
+                    if wanted is None or ordinal in wanted:
+                        erased = _known_item(changed.get(ordinal) or known.get(ordinal), item, commit)
+                        changed[ordinal] = replace(_deleted(erased, commit), erasure=request.erasure)
+            continue
+        ordinal = ordinal_of(event)
+        if wanted is not None and ordinal not in wanted:
+            continue
+        view = changed.get(ordinal)
+        if view is None and (view := known.get(ordinal)) is not None and view.n >= commit.n:
+            continue
+        changed[ordinal] = _item_after(view, commit, event)
+    return changed
 
 
-def fold_items(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[int, MessageView]:
-    """Fold messages by ordinal from the commits about them, in order; other events are ignored.
+def fold_items(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[int, ItemView]:
+    """Fold items by ordinal from the commits about them, in order; events about others are ignored.
 
     Raises:
-        Corrupt: a commit changes a message under another id than it was added under.
+        Corrupt: a commit changes an item that was never added, or under another id.
     """
-    views: dict[int, MessageView] = {}
+    views: dict[int, ItemView] = {}
     for recorded in commits:
-        commit = recorded.commit
-        for event in commit.events:
-            if isinstance(event, ThreadEvent):
-                if event.clears or event.request is not None:
-                    views = {ordinal: _after_thread_event(view, commit, event) for ordinal, view in views.items()}
-            elif (ordinal := ordinal_of(event.item)) in ordinals:
-                before = views.get(ordinal)
-                if before is not None and before.id != event.item:
-                    raise _never_added(commit, event.item)
-                if (after := _message_after(before, event.item, commit, event)) is not None:
-                    views[ordinal] = after
+        views |= advance_items(views, recorded.commit, ordinals)
     return views
 
 
-def _message_after(view: MessageView | None, message_id: str, commit: Commit, event: Event) -> MessageView | None:
-    if isinstance(event, ThreadEvent):
-        return _after_thread_event(view, commit, event) if view is not None else None
-    if event.item != message_id:
-        return view
+def _item_after(view: ItemView | None, commit: Commit, event: AboutItem) -> ItemView:
+    if event.effect == "creates":
+        ordinal = ordinal_of(event)
+        view = ItemView(id=event.item, thread=commit.thread, ordinal=ordinal, n=commit.n, created_at=commit.at)
+    now = replace(_known_item(view, event.item, commit), n=commit.n)
     match event:
-        case ItemAdded(message=added):
-            return MessageView(
-                id=event.item,
-                thread=commit.thread,
-                ordinal=event.ordinal,
-                n=commit.n,
-                created_at=commit.at,
-                role=added.role,
-                content=added.content,
-                attachments=added.attachments,
-                metadata=added.metadata,
-            )
-        case ItemReplaced(message=now) if view is not None:
+        case ItemAdded() | ItemReplaced():
             return replace(
-                view,
-                n=commit.n,
-                role=now.role,
-                content=now.content,
-                attachments=now.attachments,
-                metadata=now.metadata,
+                now,
+                message=event.message if isinstance(event.message, Message) else None,
+                body=event.body if isinstance(event.body, Raw) else None,
             )
-        case ItemMetadataUpdated() if view is not None:
-            return replace(view, n=commit.n, metadata=apply_difference(view.metadata, event.set, event.unset))
-        case ItemDeleted() if view is not None:
-            return _deleted(view, commit)
-        case ErasedItemEvent(ordinal=int(ordinal)):
-            return MessageView(
-                id=event.item,
-                thread=commit.thread,
-                ordinal=ordinal,
-                n=commit.n,
-                created_at=commit.at,
-                role="user",
-                content=(),
-                metadata={},
-                erased=True,
-            )
-        case ErasedItemEvent() if view is not None:
-            return replace(view, n=commit.n, erased=True)
-        case ItemReplaced() | ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
-            return view
+        case ItemMetadataUpdated():
+            return change_metadata(now, apply_difference(now.metadata, event.set, event.unset))
+        case ItemDeleted():
+            return delete_item(now)
+        case ErasedItemEvent():
+            return replace(now, erased=True)
         case _:
             assert_never(event)
 
 
-def _after_thread_event(view: MessageView, commit: Commit, event: ThreadEvent) -> MessageView:
-    if (request := event.request) is not None and view.id in (request.items or ()):
-        return replace(_deleted(view, commit), erasure=request.erasure)
-    return _deleted(view, commit) if event.clears and not view.deleted else view
+def _known_item(view: ItemView | None, item: str, commit: Commit) -> ItemView:
+    if view is None or view.id != item:
+        raise Corrupt(
+            f"thread {commit.thread}: commit {commit.n} changes item {item}, which was never added",
+            code="unknown_message",
+        )
+    return view
 
 
-def _deleted(view: MessageView, commit: Commit) -> MessageView:
-    return replace(delete_message(view), n=commit.n)
+def _deleted(view: ItemView, commit: Commit) -> ItemView:
+    return replace(delete_item(view), n=commit.n)
 
 
-def delete_message(view: MessageView) -> MessageView:
-    """Return the view of a message that is deleted, whichever commit did it."""
-    return replace(view, content=(), attachments=(), metadata={}, deleted=True)
-
-
-def _never_added(commit: Commit, message_id: str) -> Corrupt:
-    return Corrupt(
-        f"thread {commit.thread}: commit {commit.n} changes message {message_id}, which was never added",
-        code="unknown_message",
-    )
+def delete_item(view: ItemView) -> ItemView:
+    """Return the view of an item that is deleted, whichever commit did it."""
+    return replace(view, message=None, body=None, deleted=True)

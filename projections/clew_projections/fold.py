@@ -31,6 +31,7 @@ from clew_events.events import (
     ThreadDeleted,
     ThreadRestored,
     ToolResourcesUpdated,
+    ordinal_of,
 )
 
 FOLD: Final = 1
@@ -42,9 +43,9 @@ Status = Literal["absent", "open", "deleted", "erased"]
 class ThreadState(Struct, frozen=True, kw_only=True):
     """The state of a thread that the business rules need.
 
-    ``messages`` counts the messages that exist; ``last_ordinal`` is the ordinal of the latest message ever added, and
-    everything up to the ordinal ``cleared`` is deleted. ``holds`` are the names of its legal holds, and ``erasure`` is
-    the id of the erasure that ended it.
+    ``messages`` counts the items that exist, of all types; ``last_ordinal`` is the ordinal of the latest item ever
+    added, and everything up to the ordinal ``cleared`` is deleted. ``holds`` are the names of its legal holds, and
+    ``erasure`` is the id of the erasure that ended it.
     """
 
     status: Status = "absent"
@@ -93,9 +94,9 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
         case ErasedThreadEvent():
             return replace(state, status="open") if event.effect == "creates" else state
         case ErasedItemEvent():
-            if event.ordinal is None:
+            if event.effect != "creates":
                 return state
-            return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
+            return replace(state, messages=state.messages + 1, last_ordinal=ordinal_of(event))
         case _:
             assert_never(event)
 

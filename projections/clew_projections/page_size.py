@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """The most bytes of the items of a page; it has at least one item."""
@@ -40,3 +44,32 @@ class PageSize:
         if not self._bytes:
             return most
         return max(1, min(most, (self._most - self._bytes) * self._count // self._bytes + 1))
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class ShownPage(Generic[T]):
+    """A page of what is shown of items: at most ``limit``, and fewer if they are long."""
+
+    def __init__(self, limit: int, most: int) -> None:
+        self._limit = limit
+        self._size = PageSize(most)
+        self.data: list[T] = []
+        self.ids: list[str] = []
+        self.more = False
+        """Whether there was one more than the page has room for."""
+
+    def estimate_rest(self, most: int | None = None) -> int:
+        """Return how many more to read: those for which there is room, and one more; with ``most``, up to so many."""
+        return self._size.estimate_rest(most or self._limit + 1 - len(self.data))
+
+    def take(self, item: str, shown: T | None) -> None:
+        """Take what is shown of the next item, which may be nothing."""
+        if shown is None or self.more:
+            return
+        if len(self.data) == self._limit or not self._size.take(len(_ENCODE(shown))):
+            self.more = True
+            return
+        self.data.append(shown)
+        self.ids.append(item)

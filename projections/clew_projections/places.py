@@ -30,7 +30,8 @@ class Places(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``added`` has for each item the sequence of the commit that added it. By ordinal, ``deleted`` has that of the commit
     that deleted it, and ``changed`` those of all others about it. ``scattered`` are the ordinals of items
     with too many changes to list. ``large`` are the sequences of commits with more than 64 KiB. ``seq`` is that of the
-    last commit about any of these items.
+    last commit about any of these items. ``own`` has the ordinals of the items whose id does not carry it, by the
+    fingerprint of the id: an id may have been used again, and two ids may have the same.
     """
 
     first: int = 1
@@ -39,6 +40,7 @@ class Places(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deleted: dict[int, int] = {}
     scattered: tuple[int, ...] = ()
     large: tuple[int, ...] = ()
+    own: dict[str, tuple[int, ...]] = {}
     seq: int = 0
 
 
@@ -95,6 +97,11 @@ def add_event(run: Places, ordinal: int, effect: Effect, seq: int) -> Places:
         others = {each: seqs for each, seqs in run.changed.items() if each != ordinal}
         return replace(run, changed=others, scattered=(*run.scattered, ordinal), seq=seq)
     return replace(run, changed={**run.changed, ordinal: (*changes, seq)}, seq=seq)
+
+
+def add_own(run: Places, ordinal: int, fingerprint: str) -> Places:
+    """Return a run with the fingerprint of the id of one of its items, or of the one that follows."""
+    return replace(run, own={**run.own, fingerprint: (*run.own.get(fingerprint, ()), ordinal)})
 
 
 def add_large(run: Places, seq: int) -> Places:

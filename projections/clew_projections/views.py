@@ -1,4 +1,4 @@
-"""Views: a thread and its messages at a commit. The stored one is documented JSON that any NATS client may read.
+"""Views: a thread and its items at a commit. The stored one is documented JSON that any NATS client may read.
 
 A view is the fold of a thread's commits up to number ``n``. It carries the sequence and the hash of its last commit, so
 a reader can request exactly the later commits from the log and check that they continue the same chain.
@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import replace
 
+from clew_events import ids, items
 from clew_events.codec import UNREADABLE
-from clew_events.content import Attachment, Metadata, Part, Role
+from clew_events.content import Message, Metadata
 from clew_events.errors import Corrupt
 from clew_projections.fold import ThreadState
 from clew_projections.places import Places, first_of_page
@@ -76,11 +78,13 @@ class StoredView(ThreadView, frozen=True, kw_only=True):
 
     Items stand in pages of 256 ordinals. ``recent`` has those of the page that is not full yet. Full pages are stored
     under ``<tenant>.<thread>.<number>``, counted from 0; ``pages`` has for each the sequence of the last commit that
-    changed it. A stored page may be newer, and never older.
+    changed it. A stored page may be newer, and never older. ``own`` are the numbers of the full pages with items whose
+    id does not carry their ordinal.
     """
 
     recent: Places = Places()
     pages: tuple[int, ...] = ()
+    own: tuple[int, ...] | UnsetType = UNSET
 
     def without_places(self) -> ThreadView:
         """Return the view alone."""
@@ -90,12 +94,12 @@ class StoredView(ThreadView, frozen=True, kw_only=True):
 _FIELDS: Final = ThreadView.__struct_fields__
 
 
-class MessageView(Struct, frozen=True, kw_only=True):
-    """A message, folded from the commits about it. It is stored nowhere.
+class ItemView(Struct, frozen=True, kw_only=True):
+    """An item, folded from the commits about it. It is stored nowhere.
 
-    ``n`` is the number of the thread's commit that last changed this message. ``erasure`` is the id of the erasure that
-    took its contents. ``erased`` tells that contents are missing in the commits that were folded: what they said is not
-    known, and ``role`` is ``user`` whatever it was.
+    Its content is a ``message`` of the Threads API, or its JSON as it was given, ``body``; of a deleted item neither.
+    ``n`` is the number of the thread's commit that last changed it. ``erasure`` is the id of the erasure that took its
+    contents. ``erased`` tells that contents are missing in the commits that were folded: what they said is not known.
     """
 
     id: str
@@ -103,18 +107,37 @@ class MessageView(Struct, frozen=True, kw_only=True):
     ordinal: int
     n: int
     created_at: datetime
-    role: Role
-    content: tuple[Part, ...]
-    attachments: tuple[Attachment, ...] = ()
-    metadata: Metadata
+    message: Message | None = None
+    body: Raw | None = None
     deleted: bool = False
     erasure: str | None = None
     erased: bool = False
 
     @property
     def gone(self) -> bool:
-        """Whether it is in no answer about the present. Who erases a message deletes it, maybe later than read here."""
+        """Whether it is in no answer about the present. Who erases an item deletes it, maybe later than read here."""
         return self.deleted or self.erased
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its metadata; empty where it has none."""
+        if self.message is not None:
+            return self.message.metadata
+        return items.metadata_of(self.body) if self.body is not None else {}
+
+    @property
+    def shown(self) -> Message | None:
+        """The message that the Threads API shows; ``None`` if it cannot show the item."""
+        if self.body is None or not ids.is_message_id(self.id):
+            return self.message
+        return items.message_in(self.body)
+
+
+def change_metadata(view: ItemView, metadata: Metadata) -> ItemView:
+    """Return an item with other metadata."""
+    if view.message is not None:
+        return replace(view, message=replace(view.message, metadata=metadata))
+    return replace(view, body=items.with_field(view.body, "metadata", metadata)) if view.body is not None else view
 
 
 def absent(tenant: str, thread: str) -> ThreadView:
@@ -133,7 +156,8 @@ def weight_of(view: StoredView) -> int:
     A unit is about 100 bytes of memory.
     """
     changes = sum(map(len, view.recent.changed.values())) if view.recent.changed else 0
-    return 50 + len(view.commands) + len(view.recent.added) + len(view.pages) + changes
+    own = len(view.recent.own) + len(view.own or ())
+    return 50 + len(view.commands) + len(view.recent.added) + len(view.pages) + changes + own
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -19,7 +19,7 @@ NAMES = {event.__name__ for event in get_args(Event)}
 CALLED_BY_NAME = {"event_words"}
 """Modules that only tell of events, and call one that they have no words for by its name."""
 STRUCTURE = {
-    *("item", "ordinal", "items", "forked_from", "expires_after", "hold", "erasure", "code", "certificate"),
+    *("item", "ordinal", "items", "ordinals", "forked_from", "expires_after", "hold", "erasure", "code", "certificate"),
     *("name", "after_days", "since", "then", "erase_after_days"),
 }
 """Fields of records: ids, hashes, codes and rules, which the fold and audits need whatever was erased."""

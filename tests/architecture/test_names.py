@@ -23,8 +23,8 @@ IRREGULAR = {
 NOUNS = {"chunking", "embedded", "feed", "finding", "listing", "numbering", "setting", "speed", "testing", "tracing"}
 """Words that end like a participle and name a thing."""
 STATES = {
-    "Found", "Gone", "KeyRemoved", "MessageFound", "MessageThen", "MessagesFound", "MessagesThen", "Recorded", "Then",
-    "ThreadFound",
+    "Found", "Gone", "ItemFound", "ItemThen", "ItemsFound", "ItemsThen", "KeyRemoved", "MessageFound", "MessageThen",
+    "MessagesFound", "MessagesThen", "Recorded", "Then", "ThreadFound",
 }  # fmt: skip
 """Types of the wire contract and the client that are named for the state they report."""
 COMMANDS_OF_THE_CLI = {"blame", "checkpoint", "diff", "prove", "serve", "up", "verify", "what_if"}

@@ -13,7 +13,7 @@ import pytest
 from clew_events.content import ToolResources
 from clew_events.errors import NotFound
 from clew_events.events import ErasureRequested, Event, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_events.list_query import ListThreads
 from clew_events.subjects import Address, shard_of
 from clew_projections.index.clean_copy import copy_clean, is_clean
@@ -187,7 +187,7 @@ async def test_while_a_deleted_file_is_open_the_machine_does_not_count_as_clean(
 async def test_an_erased_message_is_in_no_file_and_the_others_are_found(clew: Clew, tmp_path: Path) -> None:
     marker, root = new_marker(), tmp_path / "index"
     history, index = History(clew, marker), CurrentIndex(clew.index_in(root))
-    message = message_id(1, "made")
+    message = item_id(1, "made")
     async with fed(clew, root):
         await history.go_on([MetadataUpdated(set={"a": "2"}, unset=(marker,))])
         await caught_up(clew, root)

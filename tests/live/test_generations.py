@@ -146,8 +146,8 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
     # The new side holds the change, the old one does not.
     present = await clew.current.read_current(address)
     await clew.kept.go_back()
-    assert (await clew.current.messages(present, (1,)))[1].metadata == {"b": "2"}
-    assert (await clew.current.messages(await clew.current.read_current(address), (1,)))[1].metadata == {"b": "2"}
+    assert (await clew.current.items(present, (1,)))[1].metadata == {"b": "2"}
+    assert (await clew.current.items(await clew.current.read_current(address), (1,)))[1].metadata == {"b": "2"}
     old = await clew.live.current.threads.get(thread_key(address))
     assert old is not None
     assert decode_thread(old.body).n < present.thread.n

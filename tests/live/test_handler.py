@@ -11,7 +11,7 @@ import pytest
 from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, UpdateThread
 from clew_events.errors import AlreadyExists, Conflict, Corrupt, IdReused, NotFound
 from clew_events.events import ItemAdded
-from clew_events.ids import message_id as make_message_id
+from clew_events.ids import item_id as make_message_id
 from clew_events.requests import NewMessage
 from clew_events.subjects import event_stream
 from clew_services.compose import Clew, connect

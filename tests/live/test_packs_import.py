@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from clew_events.commands import EraseThread, PlaceHold, ReleaseHold
 from clew_events.errors import Conflict, Corrupt, Held, Invalid, NotFound, Unavailable
 from clew_events.events import ItemDeleted, MetadataUpdated
-from clew_events.ids import message_id as id_of
+from clew_events.ids import item_id as id_of
 from clew_events.queries import GetThread
 from clew_events.subjects import Address, event_stream
 from clew_projections.nats.jetstream import stream_state

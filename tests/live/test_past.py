@@ -175,7 +175,7 @@ async def test_a_message_is_shown_as_it_was(clew: Clew, get: Get, messages) -> N
     assert (await got(clew, f"/messages/{two}?as_of=5")).headers["clew-commit"] == "5"
     for gone in ("2", "6"):  # not there yet, and not any more
         await get(f"/messages/{two}?as_of={gone}", 404)
-    await get(f"/messages/{ids.message_id(1, 'another')}?as_of=5", 404)
+    await get(f"/messages/{ids.item_id(1, 'another')}?as_of=5", 404)
 
 
 async def test_messages_of_a_long_thread_are_read_where_they_stand(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +318,7 @@ async def test_a_commit_of_a_later_version_is_named_at_every_door(clew: Clew) ->
         GetBlame(thread_id=THREAD),
         GetStateAt(thread_id=THREAD, as_of=3),
         ListMessagesAt(thread_id=THREAD, as_of=3),
-        GetMessageAt(thread_id=THREAD, message_id=ids.message_id(1, "x"), as_of=3),
+        GetMessageAt(thread_id=THREAD, message_id=ids.item_id(1, "x"), as_of=3),
     )
     for query in asked:
         with pytest.raises(Corrupt, match=rf"sequence {seq} of shard .*ThreadTeleported"):

@@ -16,7 +16,7 @@ from clew_events import codec
 from clew_events.commit import Position, Recorded, record_hash
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.events import Event, ItemDeleted, ItemMetadataUpdated, MetadataUpdated
-from clew_events.ids import message_id as make_message_id
+from clew_events.ids import item_id as make_message_id
 from clew_events.ids import ordinal_of
 from clew_events.queries import GetMessage, GetThread
 from clew_events.replies import Found
@@ -24,7 +24,7 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_events.upcast import Json, Upcaster
 from clew_projections import places
-from clew_projections.apply import message_ids
+from clew_projections.apply import item_ids
 from clew_projections.history import histories
 from clew_projections.kv.bucket import Fault
 from clew_projections.kv.command_ids import mark
@@ -87,7 +87,7 @@ async def busy(clew: Clew, threads: int = 4) -> list[str]:
 async def item(clew: Clew, thread: str, ordinal: int) -> str:
     """The id of one of a thread's items."""
     history = await clew.histories.tail(Address("default", thread), 0)
-    return next(each for record in history for each in message_ids(record.commit) if ordinal_of(each) == ordinal)
+    return next(each for record in history for each in item_ids(record.commit) if ordinal_of(each) == ordinal)
 
 
 async def deliveries(clew: Clew, shard: int) -> list[Delivery]:
@@ -317,7 +317,7 @@ BAD = {
     ),
     "a message out of order": (about(added(3)), "unknown_message"),
     "a message under a wrong id": (
-        about(replace(added(2), item="msg_")),
+        about(replace(added(2), item="msg ")),
         "unknown_message",
     ),
 }

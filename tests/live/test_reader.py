@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.events import ErasureRequested, ItemAdded, ItemDeleted, ItemReplaced, ItemsCleared
-from clew_events.ids import message_id as make_message_id
+from clew_events.ids import item_id as make_message_id
 from clew_events.objects import CodeInterpreterFiles, Resources
 from clew_events.queries import (
     Consistency,
@@ -29,7 +29,7 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
 from clew_projections import places
 from clew_projections.kv.key_names import THREADS, page_key, thread_key
-from clew_projections.views import MessageView, encode
+from clew_projections.views import ItemView, encode
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import CREATED, THREAD, added, body_of, chain, commit, store
@@ -445,15 +445,15 @@ async def test_messages_that_change_while_they_are_read_are_told_as_of_the_commi
     clew: Clew, other: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thread, ids = await filled(clew, 3)
-    writer, read, changes = Writer(clew.handler), other.current.messages, iter("12")
+    writer, read, changes = Writer(clew.handler), other.current.items, iter("12")
 
-    async def meanwhile(*asked: Any, **how: Any) -> dict[int, MessageView]:
+    async def meanwhile(*asked: Any, **how: Any) -> dict[int, ItemView]:
         await writer.change(thread, ids[0], metadata={"a": next(changes)})
         async with projecting(clew):
             await buckets_equal_the_log(clew)
         return await read(*asked, **how)
 
-    monkeypatch.setattr(other.current, "messages", meanwhile)
+    monkeypatch.setattr(other.current, "items", meanwhile)
     page = await found(other, ListMessages(thread_id=thread))
     assert page.messages is not None
     assert (page.n, page.messages.data[-1].metadata) == (1, {})
@@ -487,7 +487,7 @@ async def test_items_that_were_replaced_or_cleared_or_erased_are_read_as_they_ar
     for gone in (items[0], items[5]):
         with pytest.raises(NotFound):
             await found(other, GetMessage(thread_id=THREAD, message_id=gone.item))
-    erased = await other.current.message(await other.current.read_current(Address("default", THREAD)), items[5].item)
+    erased = await other.current.item(await other.current.read_current(Address("default", THREAD)), items[5].item)
     assert erased is not None
     assert (erased.deleted, erased.erasure) == (True, "erasure_1")
 

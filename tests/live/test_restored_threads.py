@@ -14,7 +14,7 @@ from clew_events.client.sync import connect as connect_blocking
 from clew_events.commands import EraseThread, RestoreThread
 from clew_events.errors import AlreadyErased, Conflict, NotFound
 from clew_events.events import Event, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted, ThreadRestored
-from clew_events.ids import message_id as id_of
+from clew_events.ids import item_id as id_of
 from clew_events.list_query import Condition, ListThreads
 from clew_events.subjects import Address
 from clew_projections.history.log_reads import LogReads

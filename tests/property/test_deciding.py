@@ -51,7 +51,7 @@ anything = st.lists(commands, max_size=12)
 
 def again(decided: Decided) -> object:
     try:
-        return decide(decided.command, THREAD, decided.id, decided.before, decided.message)
+        return decide(decided.command, THREAD, decided.id, decided.before, decided.items)
     except ClewError as refusal:
         return type(refusal), refusal.message, refusal.code, refusal.param
 
@@ -107,8 +107,8 @@ def test_metadata_is_afterwards_what_was_asked_for_and_the_event_names_only_the_
     if isinstance(command, UpdateThread):
         before, after = decided.before.metadata, thread.view.metadata
     else:
-        assert decided.message is not None
-        before, after = decided.message.metadata, thread.messages[command.message_id].metadata
+        assert decided.items
+        before, after = decided.items[-1].metadata, thread.messages[command.message_id].metadata
     wanted = dict(before) if command.metadata is UNSET else dict(command.metadata or {})
     if command.patch is not UNSET:
         wanted |= command.patch.set

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from clew_events.codec import decode, decode_recorded
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance
 from clew_projections.fold import ThreadState, evolve
-from clew_projections.views import MessageView, ThreadView, absent, decode_thread
+from clew_projections.views import ItemView, ThreadView, absent, decode_thread
 from clew_projections.views import encode as encode_view
-from support.commits import THREAD, body_of
+from support.commits import THREAD, advance_named, body_of
 from support.simulation import Simulation, commands, lives
 
 histories = st.one_of(lives, st.lists(commands, max_size=15)).map(lambda asked: Simulation().run(asked))
@@ -27,11 +27,10 @@ def folded(records: list[Recorded], view: ThreadView = NOTHING) -> ThreadView:
     return view
 
 
-def fold_messages(records: list[Recorded], views: dict[str, MessageView] | None = None) -> dict[str, MessageView]:
+def fold_messages(records: list[Recorded], views: dict[str, ItemView] | None = None) -> dict[str, ItemView]:
     folding = dict(views or {})
     for each in records:
-        for message_id in message_ids(each.commit):
-            folding[message_id] = advance_message(folding.get(message_id), message_id, each.commit)
+        folding = advance_named(folding, each.commit)
     return folding
 
 

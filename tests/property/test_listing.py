@@ -219,7 +219,7 @@ def expected_rows(world: World, address: Address) -> ExpectedRows:
         fold_commit(folded, each)
     thread = world.threads[address]
     return ExpectedRows(
-        view=folded.view, messages=folded.messages, created_by=thread.created_by, updated_by=thread.updated_by
+        view=folded.view, items=folded.items, created_by=thread.created_by, updated_by=thread.updated_by
     )
 
 

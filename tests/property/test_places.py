@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clew_projections import places
-from clew_projections.apply import advance_message, advance_stored, fold_items, message_ids, older_pages
+from clew_projections.apply import advance_stored, fold_items, older_pages
 from clew_projections.places import Places, cut_back, decode_page, find_place, page_number
-from clew_projections.views import MessageView, StoredView, absent_stored, decode_stored, encode
-from support.commits import THREAD
+from clew_projections.views import ItemView, StoredView, absent_stored, decode_stored, encode
+from support.commits import THREAD, advance_named
 from support.simulation import Simulation, commands, lives
 
 histories = st.one_of(lives, st.lists(commands, max_size=25)).map(lambda asked: Simulation().run(asked))
@@ -24,11 +24,10 @@ def stored(story: Simulation, n: int) -> tuple[StoredView, dict[int, Places]]:
     return view, pages
 
 
-def messages_then(story: Simulation, n: int) -> dict[int, MessageView]:
-    views: dict[str, MessageView] = {}
+def messages_then(story: Simulation, n: int) -> dict[int, ItemView]:
+    views: dict[str, ItemView] = {}
     for each in story.records[:n]:
-        for message_id in message_ids(each.commit):
-            views[message_id] = advance_message(views.get(message_id), message_id, each.commit)
+        views = advance_named(views, each.commit)
     return {view.ordinal: view for view in views.values()}
 
 

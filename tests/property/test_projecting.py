@@ -16,13 +16,14 @@ from msgspec.structs import replace
 from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import event_stream
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance
 from clew_projections.kv.key_names import THREADS
-from clew_projections.views import MessageView, absent
+from clew_projections.views import ItemView, absent
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.threads.decide import decide
 from clew_services.threads.result import Outcome
+from support.commits import advance_named
 from support.deployments import deployed
 from support.simulation import NOWHERE, commands
 from support.truth import buckets_equal_the_log, impatient, log_of
@@ -169,15 +170,15 @@ async def hold_to_the_rules(clew: Clew, world: World) -> None:
     histories = await log_of(clew)
     for address, records in histories.items():
         view = absent(*address)
-        messages: dict[str, MessageView] = {}
+        messages: dict[str, ItemView] = {}
         for record in records:
             commit = record.commit
             command = world.sent[commit.id].command
-            message = messages.get(command.message_id) if isinstance(command, UpdateMessage | DeleteMessage) else None
-            assert commit.events == decide(command, address.thread, commit.id, view, message)
+            named = messages.get(command.message_id) if isinstance(command, UpdateMessage | DeleteMessage) else None
+            items = (named,) if named is not None else ()
+            assert commit.events == decide(command, address.thread, commit.id, view, items)
             view = advance(view, record)
-            for message_id in message_ids(commit):
-                messages[message_id] = advance_message(messages.get(message_id), message_id, commit)
+            messages = advance_named(messages, commit)
             if commit.id in world.done:
                 done = world.done[commit.id]
                 assert (done.n, done.position) == (commit.n, record.position)

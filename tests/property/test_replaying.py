@@ -13,13 +13,13 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object
-from clew_projections.apply import advance, advance_message, fold_items, message_ids
+from clew_projections.apply import advance, fold_items
 from clew_projections.audit.as_of import ThreadAsOf, lists, origin
 from clew_projections.audit.blame import blame
 from clew_projections.audit.diff import difference
 from clew_projections.audit.moments import NOW, Moment
-from clew_projections.views import MessageView, ThreadView, absent
-from support.commits import THREAD
+from clew_projections.views import ItemView, ThreadView, absent
+from support.commits import THREAD, advance_named
 from support.simulation import Simulation, commands, lives
 
 HERE = Address("default", THREAD)
@@ -33,15 +33,14 @@ def folded(records: Sequence[Recorded]) -> ThreadView:
     return view
 
 
-def messages_then(records: Sequence[Recorded]) -> dict[str, MessageView]:
-    views: dict[str, MessageView] = {}
+def messages_then(records: Sequence[Recorded]) -> dict[str, ItemView]:
+    views: dict[str, ItemView] = {}
     for each in records:
-        for message_id in message_ids(each.commit):
-            views[message_id] = advance_message(views.get(message_id), message_id, each.commit)
+        views = advance_named(views, each.commit)
     return views
 
 
-def there(views: dict[str, MessageView]) -> dict[str, MessageView]:
+def there(views: dict[str, ItemView]) -> dict[str, ItemView]:
     return {message_id: view for message_id, view in views.items() if not view.deleted}
 
 
@@ -49,12 +48,11 @@ def there(views: dict[str, MessageView]) -> dict[str, MessageView]:
 @given(stories, st.data())
 def test_a_moment_is_the_fold_up_to_it(story: Simulation, data: st.DataObject) -> None:
     n = data.draw(st.integers(0, len(story.records)))
-    folding = ThreadAsOf(HERE, Moment(n=n), range(1, 1000))
+    folding = ThreadAsOf(HERE, Moment(n=n))
     taken = [folding.add(each) for each in story.records]
     assert taken == [True] * n + [False] * (len(story.records) - n)
     assert folding.view == folded(story.records[:n])
     views = there(messages_then(story.records[:n]))
-    assert {view.id: view for view in folding.messages.values() if not view.deleted} == views
     assert set(folding.places) == {view.ordinal for view in views.values()}
     by_seq = {each.position.seq: each for each in story.records}
     for ordinal, seqs in folding.places.items():

@@ -8,21 +8,22 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of, shard_subjects
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance
 from clew_projections.findings import Finding
 from clew_projections.history.histories import read
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import StoredMessage
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.compose import Clew
+from support.commits import advance_named
 
 
 class Folded(Struct, kw_only=True):
     """A thread as the log has it: its view and messages up to the first bad commit, which ``finding`` names."""
 
     view: ThreadView
-    messages: dict[str, MessageView]
+    messages: dict[str, ItemView]
     finding: Finding | None = None
 
 
@@ -82,8 +83,7 @@ def _continue(thread: Folded, stored: StoredMessage, shard: int) -> Finding | No
     try:
         recorded = read(stored, shard)
         view = advance(thread.view, recorded)
-        for message_id in message_ids(recorded.commit):
-            thread.messages[message_id] = advance_message(thread.messages.get(message_id), message_id, recorded.commit)
+        thread.messages = advance_named(thread.messages, recorded.commit)
     except Corrupt as fault:
         return Finding(
             tenant=thread.view.tenant,

@@ -12,8 +12,10 @@ from clew_events.codec import EncodedCommit, encode, seal
 from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, ItemAdded, ThreadCreated
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_events.subjects import Address, event_subject, shard_of
+from clew_projections.apply import advance_items
+from clew_projections.views import ItemView
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 THREAD = "thread_made_by_hand"
@@ -75,10 +77,21 @@ def chain(*batches: Iterable[Event], thread: str = THREAD, first_seq: int = 1) -
     return records
 
 
+def advance_named(views: Mapping[str, ItemView], commit: Commit) -> dict[str, ItemView]:
+    """Items by their ids, of which none was used twice, after a commit."""
+    after = advance_items({view.ordinal: view for view in views.values()}, commit)
+    return {**views, **{view.id: view for view in after.values()}}
+
+
+def advance_one(view: ItemView | None, item: str, commit: Commit) -> ItemView:
+    """An item after a commit about it; ``None`` before it was added."""
+    return advance_named({} if view is None else {view.id: view}, commit)[item]
+
+
 def added(ordinal: int, text: str = "hello", *, metadata: Mapping[str, str] | None = None) -> ItemAdded:
     """A message that was added, with the id that its ordinal gives it."""
     return ItemAdded(
-        item=message_id(ordinal, "made"),
+        item=item_id(ordinal, "made"),
         ordinal=ordinal,
         message=Message(
             role="user",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from clew_events.commands import Command, DeleteMessage, UpdateMessage
+from clew_events.commands import AddItems, Command, OneItemCommand, PopItem
 from clew_events.errors import ClewError
 from clew_events.events import Event
-from clew_projections.apply import advance_message, message_ids
+from clew_events.items import own_ids
+from clew_projections.apply import advance_items
 from clew_projections.fold import ThreadState, evolve
-from clew_projections.views import MessageView
+from clew_projections.views import ItemView
 from clew_services.threads.decide import decide
 from support.commits import THREAD, commit
 
@@ -24,12 +25,11 @@ class Given:
 
     def __init__(self, events: tuple[Event, ...]) -> None:
         self.state = ThreadState()
-        self.messages: dict[str, MessageView] = {}
+        self.items: dict[int, ItemView] = {}
         for n, event in enumerate(events, start=1):
             self.state = evolve(self.state, event)
             made = commit(n, event)
-            for message_id in message_ids(made):
-                self.messages[message_id] = advance_message(self.messages.get(message_id), message_id, made)
+            self.items |= advance_items(self.items, made)
 
     def when(self, command: Command, *, under: str = "cmd_now") -> When:
         """A command comes, under an id."""
@@ -47,10 +47,13 @@ class When:
     @property
     def events(self) -> tuple[Event, ...]:
         """What the rules make of it."""
-        command, message = self._command, None
-        if isinstance(command, UpdateMessage | DeleteMessage):
-            message = self._before.messages.get(command.message_id)
-        return decide(command, THREAD, self._id, self._before.state, message)
+        command = self._command
+        named = {command.about} if isinstance(command, OneItemCommand) else set()
+        named |= set(own_ids(command.items)) if isinstance(command, AddItems) else set()
+        items = [view for _, view in sorted(self._before.items.items()) if view.id in named]
+        if isinstance(command, PopItem):
+            items = [view for view in self._before.items.values() if not view.gone][-1:]
+        return decide(command, THREAD, self._id, self._before.state, items)
 
     @property
     def state(self) -> ThreadState:

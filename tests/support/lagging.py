@@ -42,13 +42,13 @@ from clew_events.queries import GetFeed, Query
 from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import ERASED_STREAM, ERASURES, Address, address_of, event_stream
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance, item_ids
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, Ack, OutgoingMessage
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.parked_threads import retry_parked
 from clew_projections.projector.projector import Projector
 from clew_projections.projector.shard_consumer import ShardConsumer
-from clew_projections.views import MessageView, absent
+from clew_projections.views import ItemView, absent
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.thread_proofs import check as verify_proof
 from clew_services.checkpoints.thread_proofs import temporary_heads
@@ -58,6 +58,7 @@ from clew_services.eventstore import provision
 from clew_services.threads.decide import decide, thread_exists
 from clew_services.threads.result import Outcome
 from support import naive, questions
+from support.commits import advance_named
 from support.erasure_worker import KEY, Killed, complete_all
 from support.naive import Kept
 from support.proxy import Proxy, between
@@ -666,7 +667,7 @@ def answer_of(command: Command, made: Recorded) -> str | None:
     """The message that a command is answered with, if it is."""
     if isinstance(command, MessageCommand):
         return command.message_id
-    return message_ids(made.commit)[0] if isinstance(command, AddMessage) and message_ids(made.commit) else None
+    return item_ids(made.commit)[0] if isinstance(command, AddMessage) and item_ids(made.commit) else None
 
 
 def small(n: int, chance: Random) -> Command:
@@ -685,15 +686,15 @@ def small(n: int, chance: Random) -> Command:
 def _decided(command: Command, commits: Sequence[Recorded]) -> tuple[str | None, object]:
     """What the rules say of a command after some commits: the error; or that nothing has to be done, and where."""
     view = absent(TENANT, command.thread_id or "")
-    messages: dict[str, MessageView] = {}
+    messages: dict[str, ItemView] = {}
     for each in commits:
         view = advance(view, each)
-        for message_id in message_ids(each.commit):
-            messages[message_id] = advance_message(messages.get(message_id), message_id, each.commit)
+        messages = advance_named(messages, each.commit)
     if isinstance(command, CreateThread) and commits:
         exists = thread_exists(command.thread_id or "")
         return exists.kind, exists.code
-    concerned = messages.get(command.message_id) if isinstance(command, MessageCommand) else None
+    named = messages.get(command.message_id) if isinstance(command, MessageCommand) else None
+    concerned = (named,) if named is not None else ()
     try:
         events = decide(command, command.thread_id or "", command.id or "", view, concerned)
     except ClewError as refusal:

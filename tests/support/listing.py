@@ -24,7 +24,7 @@ from clew_events.events import (
     ThreadDeleted,
     ThreadRestored,
 )
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_events.list_query import (
     ActorTest,
     Condition,
@@ -139,7 +139,7 @@ class World:
         metadata = {key: value for key, value in payload.items() if key in KEYS}
         ordinal = view.last_ordinal + 1
         message = Message(role="user", content=(Text(payload.get("text", "")),), metadata={})
-        added = ItemAdded(item=message_id(ordinal, view.id), ordinal=ordinal, message=message)
+        added = ItemAdded(item=item_id(ordinal, view.id), ordinal=ordinal, message=message)
         if view.n == 0:
             created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
             return [created, added] if what == "say" else [created]
@@ -154,7 +154,7 @@ class World:
             case "tag":
                 return [MetadataUpdated(set=metadata, unset=tuple(set(view.metadata) - set(metadata)))]
             case "unsay" if kept is not None and kept.texts:
-                return [ItemDeleted(item=message_id(max(kept.texts), view.id))]
+                return [ItemDeleted(item=item_id(max(kept.texts), view.id))]
             case "end":
                 return [ThreadDeleted()]
             case "expire":

@@ -43,12 +43,12 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
-from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.apply import advance
+from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.threads.decide import decide
-from support.commits import NOON, THREAD, body_of, hash_of
+from support.commits import NOON, THREAD, advance_named, body_of, hash_of
 
-NOWHERE = ids.message_id(1, "no thread has this one")
+NOWHERE = ids.item_id(1, "no thread has this one")
 
 _keys = st.sampled_from([*"abcdefghijklmnopqrstu", "ключ", ""])
 _values = st.sampled_from(["", "1", "2", "3", "\U0001f9f6", "\u0000\n"])
@@ -144,7 +144,7 @@ class Decided(Struct, frozen=True):
     command: Command
     id: str
     before: ThreadView
-    message: MessageView | None
+    items: tuple[ItemView, ...]
     events: tuple[Event, ...] | ClewError
 
 
@@ -153,7 +153,7 @@ class Simulation:
 
     def __init__(self) -> None:
         self.view = absent("default", THREAD)
-        self.messages: dict[str, MessageView] = {}
+        self.messages: dict[str, ItemView] = {}
         self.records: list[Recorded] = []
         self.bodies: list[bytes] = []
         self.decided: list[Decided] = []
@@ -170,7 +170,7 @@ class Simulation:
         command_id = command_id or f"cmd_{len(self.decided)}"
         decided = Decided(command, command_id, self.view, self._concerned(command), ())
         try:
-            events = decide(command, THREAD, command_id, self.view, decided.message)
+            events = decide(command, THREAD, command_id, self.view, decided.items)
         except ClewError as refusal:
             decided = replace(decided, events=refusal)
         else:
@@ -188,10 +188,10 @@ class Simulation:
             return replace(command, message_id=known[pick] if pick < len(known) else NOWHERE)
         return command
 
-    def _concerned(self, command: Command) -> MessageView | None:
-        if isinstance(command, UpdateMessage | DeleteMessage):
-            return self.messages.get(command.message_id)
-        return None
+    def _concerned(self, command: Command) -> tuple[ItemView, ...]:
+        if isinstance(command, UpdateMessage | DeleteMessage) and command.message_id in self.messages:
+            return (self.messages[command.message_id],)
+        return ()
 
     def _record(self, command: Command, command_id: str, events: tuple[Event, ...]) -> None:
         n = self.view.n + 1
@@ -211,7 +211,6 @@ class Simulation:
         body = body_of(commit)
         recorded = Recorded(commit, Position(0, self.view.seq + 3), hash_of(commit), body=body)
         self.view = advance(self.view, recorded)
-        for message_id in message_ids(commit):
-            self.messages[message_id] = advance_message(self.messages.get(message_id), message_id, commit)
+        self.messages = advance_named(self.messages, commit)
         self.records.append(recorded)
         self.bodies.append(body)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clew_events.events import ItemDeleted, MetadataUpdated, ThreadDeleted
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_events.list_query import Condition, ListThreads, MetadataTest
 from clew_projections.index import open_for_reading, open_for_writing
 from clew_projections.index.clean_copy import copy_clean, is_clean
@@ -35,9 +35,9 @@ def fill(file: Path, marker: str) -> None:
                 *([added(ordinal, text)] for ordinal, text in enumerate(texts, start=1)),
             ]
             if gone:
-                history += [[ItemDeleted(item=message_id(ordinal, "made"))] for ordinal in range(1, 9)]
+                history += [[ItemDeleted(item=item_id(ordinal, "made"))] for ordinal in range(1, 9)]
                 history += [[ThreadDeleted()]] if number % 4 else [[MetadataUpdated(set={}, unset=("a", word))]]
-                history += [] if number % 4 else [[ItemDeleted(item=message_id(9, "made"))]]
+                history += [] if number % 4 else [[ItemDeleted(item=item_id(9, "made"))]]
             records = chain(*history, thread=f"thread_{number:08}")
             for record in records:
                 writer.apply([record], {0: 1000 + number})
@@ -73,7 +73,7 @@ def test_nothing_of_what_was_deleted_is_in_the_copy_and_all_else_is(tmp_path: Pa
 
 def test_the_copy_goes_on_as_the_original_would(tmp_path: Path) -> None:
     original, copy = tmp_path / "1.db", tmp_path / "2.db"
-    records = chain([CREATED], [added(1, "refund")], [added(2, "again")], [ItemDeleted(item=message_id(1, "made"))])
+    records = chain([CREATED], [added(1, "refund")], [added(2, "again")], [ItemDeleted(item=item_id(1, "made"))])
     with closing(open_for_writing(original)) as writer:
         writer.apply(records[:3], {0: 3}, {0: 2})
         assert not is_clean(original, {0: 2})

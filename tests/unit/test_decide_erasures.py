@@ -22,11 +22,10 @@ from clew_events.events import (
 )
 from clew_events.ids import derive_id
 from clew_events.requests import NewMessage
-from clew_projections.apply import advance_message
 from clew_projections.fold import ThreadState, evolve
-from clew_projections.views import MessageView
+from clew_projections.views import ItemView
 from clew_services.threads.decide import decide
-from support.commits import CREATED, THREAD, added, commit
+from support.commits import CREATED, THREAD, added, advance_one, commit
 
 COMMAND = "cmd_1"
 ERASURE = derive_id("erasure_", THREAD, COMMAND)
@@ -40,8 +39,8 @@ def state(*events: Event) -> ThreadState:
     return thread
 
 
-def message(*events: Event) -> MessageView:
-    return advance_message(None, FIRST.item, commit(1, CREATED, FIRST, *events))
+def message(*events: Event) -> ItemView:
+    return advance_one(None, FIRST.item, commit(1, CREATED, FIRST, *events))
 
 
 def test_erasing_an_open_thread_deletes_it_and_asks_for_the_whole_of_it() -> None:
@@ -77,7 +76,7 @@ def test_nothing_is_left_of_an_erased_thread_but_that_it_was() -> None:
 def test_an_erased_thread_takes_no_command_and_its_id_is_not_used_again(command) -> None:
     gone = state(CREATED, FIRST, ThreadDeleted(), ErasureRequested(erasure=ERASURE, items=None, code=None))
     with pytest.raises((NotFound, AlreadyExists, AlreadyErased)) as refused:
-        decide(command, THREAD, "cmd_2", gone, message())
+        decide(command, THREAD, "cmd_2", gone, (message(),))
     assert refused.value.code in {"thread_not_found", "already_exists", "already_erased"}
     if isinstance(command, EraseThread | EraseMessage):
         assert refused.value.code == "already_erased"
@@ -86,7 +85,7 @@ def test_an_erased_thread_takes_no_command_and_its_id_is_not_used_again(command)
 
 def test_erasing_a_message_deletes_it_and_asks_for_it_alone() -> None:
     command = EraseMessage(thread_id=THREAD, message_id=FIRST.item)
-    decided = decide(command, THREAD, COMMAND, state(CREATED, FIRST), message())
+    decided = decide(command, THREAD, COMMAND, state(CREATED, FIRST), (message(),))
     assert decided == (
         ItemDeleted(item=FIRST.item),
         ErasureRequested(erasure=ERASURE, items=(FIRST.item,), code=None),
@@ -96,16 +95,16 @@ def test_erasing_a_message_deletes_it_and_asks_for_it_alone() -> None:
 @pytest.mark.parametrize("gone", [ItemDeleted(item=FIRST.item), ItemsCleared()], ids=lambda each: type(each).__name__)
 def test_a_deleted_message_is_erased_without_being_deleted_twice(gone: Event) -> None:
     command = EraseMessage(thread_id=THREAD, message_id=FIRST.item)
-    decided = decide(command, THREAD, COMMAND, state(CREATED, FIRST, gone), message(gone))
+    decided = decide(command, THREAD, COMMAND, state(CREATED, FIRST, gone), (message(gone),))
     assert decided == (ErasureRequested(erasure=ERASURE, items=(FIRST.item,), code=None),)
 
 
 def test_a_message_is_erased_once() -> None:
     request = ErasureRequested(erasure=ERASURE, items=(FIRST.item,), code=None)
     erased = message(ItemDeleted(item=FIRST.item), request)
-    assert (erased.deleted, erased.erasure, erased.content) == (True, ERASURE, ())
+    assert (erased.deleted, erased.erasure, erased.message) == (True, ERASURE, None)
     with pytest.raises(AlreadyErased, match=ERASURE):
-        decide(EraseMessage(thread_id=THREAD, message_id=FIRST.item), THREAD, "cmd_2", state(CREATED, FIRST), erased)
+        decide(EraseMessage(thread_id=THREAD, message_id=FIRST.item), THREAD, "cmd_2", state(CREATED, FIRST), (erased,))
 
 
 @pytest.mark.parametrize("about", ["thread", "message"])

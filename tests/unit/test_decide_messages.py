@@ -185,7 +185,7 @@ def test_a_message_that_is_not_there_or_not_any_more_is_not_found(command: Comma
 
 
 def test_a_message_of_another_thread_is_not_found() -> None:
-    foreign = ids.message_id(1, "elsewhere")
+    foreign = ids.item_id(1, "elsewhere")
     given(CREATED, added(1)).when(DeleteMessage(thread_id=THREAD, message_id=foreign)).refused(
         NotFound, code="message_not_found"
     )

@@ -49,7 +49,7 @@ MESSAGE_ERASED, THREAD_ERASED = without(2, 4), without(1, 2, 3, 4)
 
 
 def as_of(n: int, records: list[Recorded]) -> ThreadAsOf:
-    fold = ThreadAsOf(HERE, Moment(n=n), (1, 2))
+    fold = ThreadAsOf(HERE, Moment(n=n))
     for each in records:
         fold.add(each)
     return fold
@@ -57,19 +57,19 @@ def as_of(n: int, records: list[Recorded]) -> ThreadAsOf:
 
 def test_an_erased_message_is_there_until_it_is_deleted_and_said_to_be_erased() -> None:
     then = as_of(4, MESSAGE_ERASED)
-    view = then.messages[1]
-    assert (view.erased, view.deleted, view.gone) == (True, False, True)
     assert then.places == {1: [2, 4], 2: [3]}
+    view = fold_items({1}, MESSAGE_ERASED[:4])[1]
+    assert (view.erased, view.deleted, view.gone) == (True, False, True)
     assert fold_items({1}, [MESSAGE_ERASED[1], MESSAGE_ERASED[3]]) == {1: view}
     shown = message_object(view)
     assert (shown.erased, shown.content, words_of(shown), role_of(shown)) == (True, (), "(erased)", "?")
     later = as_of(5, MESSAGE_ERASED)
-    assert later.messages[1].deleted
+    assert fold_items({1}, MESSAGE_ERASED)[1].deleted
     assert set(later.places) == {2}
 
 
 def test_a_message_that_has_its_contents_is_not_said_to_be_erased() -> None:
-    shown = message_object(as_of(4, MESSAGE_ERASED).messages[2])
+    shown = message_object(fold_items({2}, MESSAGE_ERASED[:4])[2])
     assert (shown.erased, words_of(shown), role_of(shown)) == (UNSET, "two", "user")
 
 

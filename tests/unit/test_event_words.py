@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_services.cli.event_words import describe
 
-MESSAGE = message_id(1, "default", "order-4711")
+MESSAGE = item_id(1, "default", "order-4711")
 WORDS = {
     "ThreadCreated": "created order=4711",
     "MetadataUpdated": "metadata carrier=bike",

@@ -14,7 +14,7 @@ UNSAFE = [".", "*", ">", "/", " ", "\n", "\t", "\x00", "é", "😀"]
 
 @given(st.integers(1, ids.MAX_ORDINAL), st.lists(st.text()))
 def test_a_message_id_leads_back_to_its_ordinal(ordinal: int, seed: list[str]) -> None:
-    made = ids.message_id(ordinal, *seed)
+    made = ids.item_id(ordinal, *seed)
     assert ids.ordinal_of(made) == ordinal
     assert ids.is_message_id(made)
 
@@ -22,19 +22,19 @@ def test_a_message_id_leads_back_to_its_ordinal(ordinal: int, seed: list[str]) -
 @pytest.mark.parametrize("ordinal", [0, -1, ids.MAX_ORDINAL + 1])
 def test_an_ordinal_that_an_id_cannot_carry_is_refused(ordinal: int) -> None:
     with pytest.raises(ValueError, match="ordinal"):
-        ids.message_id(ordinal, "seed")
+        ids.item_id(ordinal, "seed")
 
 
 @given(st.integers(1, ids.MAX_ORDINAL - 1))
 def test_message_ids_sort_as_their_messages_came(ordinal: int) -> None:
-    assert ids.message_id(ordinal, "a") < ids.message_id(ordinal + 1, "b")
+    assert ids.item_id(ordinal, "a") < ids.item_id(ordinal + 1, "b")
 
 
 def test_derived_ids_are_the_same_for_ever() -> None:
     assert ids.derive_id("thread_", "default", "order-4711") == "thread_TaMw1SuvBO7eQYjYDIUbt8qS"
     assert ids.derive_id("thread_", "default", "order-4712") == "thread_Z0PZ35fCIUEcpYSOO034281R"
-    assert ids.message_id(1, "default", "order-4711") == "msg_000001TaMw1SuvBO7eQYjYDI"
-    assert ids.message_id(ids.MAX_ORDINAL, "default") == "msg_zzzzzztiq7KPg1JleKJYgfNc"
+    assert ids.item_id(1, "default", "order-4711") == "msg_000001TaMw1SuvBO7eQYjYDI"
+    assert ids.item_id(ids.MAX_ORDINAL, "default") == "msg_zzzzzztiq7KPg1JleKJYgfNc"
 
 
 def test_the_parts_of_a_derived_id_do_not_run_into_each_other() -> None:

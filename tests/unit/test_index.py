@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.events import Event, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_events.list_query import Condition, IdTest, ListThreads, MetadataTest
 from clew_projections.index import (
     INDEX_FORMAT,
@@ -107,7 +107,7 @@ def test_nothing_that_was_deleted_stays_in_the_file(writer: IndexWriter, file: P
             added(1, "tell nobody"),
             added(2, "xyzzy"),
         ],
-        [ItemDeleted(item=message_id(1, "made"))],
+        [ItemDeleted(item=item_id(1, "made"))],
         [ThreadDeleted()],
     ]
     writer.apply(chain(*events), {0: 3})

@@ -36,10 +36,10 @@ from clew_events.events import (
 from clew_events.objects import CodeInterpreterFiles, Gone, HeldThread, Resources, SearchStores, TextPart, TextValue
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_projections.api_objects import message_object, retrieved_thread, thread_object
-from clew_projections.apply import advance, advance_message
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.apply import advance
+from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.threads.result import outcome, receipt
-from support.commits import CREATED, NOON, THREAD, added, chain
+from support.commits import CREATED, NOON, THREAD, added, advance_one, chain
 
 HELLO = NewMessage(role="user", content="hello")
 FIRST = added(1).item
@@ -53,14 +53,14 @@ def folded(records: list[Recorded]) -> ThreadView:
     return view
 
 
-def born(records: list[Recorded]) -> MessageView:
-    return advance_message(None, FIRST, records[1].commit)
+def born(records: list[Recorded]) -> ItemView:
+    return advance_one(None, FIRST, records[1].commit)
 
 
 @pytest.mark.parametrize("command", [CreateThread(), UpdateThread(thread_id=THREAD)])
 def test_who_creates_or_changes_a_thread_is_shown_the_thread(command: Command) -> None:
     records = chain([CREATED], [MetadataUpdated(set={"a": "1"}, unset=())])
-    done = outcome(command, folded(records), None, HERE, records[-1].commit)
+    done = outcome(command, folded(records), (), HERE, records[-1].commit)
     assert (done.position, done.n) == (HERE, 2)
     assert done.thread == thread_object(folded(records))
     assert done.thread is not None
@@ -70,14 +70,14 @@ def test_who_creates_or_changes_a_thread_is_shown_the_thread(command: Command) -
 
 def test_who_deletes_a_thread_is_told_that_it_is_gone() -> None:
     records = chain([CREATED], [ThreadDeleted()])
-    done = outcome(DeleteThread(thread_id=THREAD), folded(records), None, HERE, records[-1].commit)
+    done = outcome(DeleteThread(thread_id=THREAD), folded(records), (), HERE, records[-1].commit)
     assert done.deleted == Gone(id=THREAD, object="thread.deleted")
     assert (done.thread, done.message, done.n) == (None, None, 2)
 
 
 def test_who_restores_a_thread_is_shown_it_as_it_is_there_again() -> None:
     records = chain([CREATED], [added(1)], [ThreadDeleted()], [ThreadRestored()])
-    done = outcome(RestoreThread(thread_id=THREAD), folded(records), None, HERE, records[-1].commit)
+    done = outcome(RestoreThread(thread_id=THREAD), folded(records), (), HERE, records[-1].commit)
     assert done.thread == thread_object(folded(records[:2]))
     assert (done.deleted, done.message, done.n) == (None, None, 4)
 
@@ -87,7 +87,7 @@ def test_who_holds_a_thread_is_told_of_its_holds_and_of_nothing_that_is_in_it(de
     end: list[Event] = [ThreadDeleted()] if deleted else []
     records = chain([CREATED], [added(1), *end], [HoldPlaced(hold="case-7")], [HoldPlaced(hold="case-8")])
     for command in (PlaceHold(thread_id=THREAD, hold="case-8"), ReleaseHold(thread_id=THREAD, hold="case-9")):
-        done = outcome(command, folded(records), None, HERE, records[-1].commit)
+        done = outcome(command, folded(records), (), HERE, records[-1].commit)
         assert done.held == HeldThread(id=THREAD, holds=("case-7", "case-8"), deleted=deleted)
         assert (done.thread, done.message, done.deleted, done.n) == (None, None, None, 4)
         assert receipt(command, done).held == done.held
@@ -105,7 +105,7 @@ def test_who_completes_an_erasure_is_shown_nothing_so_that_the_same_can_be_told_
 def test_who_adds_a_message_is_shown_the_message_and_not_what_it_brought_along() -> None:
     tools = ToolResourcesUpdated(tool_resources=ToolResources(CodeInterpreter(("file-1",))))
     records = chain([CREATED], [added(1), tools])
-    done = outcome(AddMessage(thread_id=THREAD, message=HELLO), folded(records), None, HERE, records[-1].commit)
+    done = outcome(AddMessage(thread_id=THREAD, message=HELLO), folded(records), (), HERE, records[-1].commit)
     assert done.message == message_object(born(records))
     assert done.thread is None
 
@@ -114,9 +114,9 @@ def test_who_changes_a_message_is_shown_it_changed_whether_it_was_known_before_o
     change = ItemMetadataUpdated(item=FIRST, set={"a": "1"}, unset=())
     records = chain([CREATED], [added(1)], [change])
     before = born(records)
-    after = advance_message(before, FIRST, records[-1].commit)
+    after = advance_one(before, FIRST, records[-1].commit)
     command = UpdateMessage(thread_id=THREAD, message_id=FIRST)
-    told = [outcome(command, folded(records), each, HERE, records[-1].commit).message for each in (before, after)]
+    told = [outcome(command, folded(records), (each,), HERE, records[-1].commit).message for each in (before, after)]
     assert told == [message_object(after)] * 2
     assert told[0] is not None
     assert told[0].metadata == {"a": "1"}
@@ -125,7 +125,7 @@ def test_who_changes_a_message_is_shown_it_changed_whether_it_was_known_before_o
 def test_who_changes_nothing_is_shown_what_is_there() -> None:
     records = chain([CREATED], [added(1)])
     command = UpdateMessage(thread_id=THREAD, message_id=FIRST)
-    assert outcome(command, folded(records), born(records), HERE).message == message_object(born(records))
+    assert outcome(command, folded(records), (born(records),), HERE).message == message_object(born(records))
 
 
 SAID = (TextPart(TextValue("hello")),)
@@ -156,7 +156,8 @@ def test_a_receipt_repeats_what_the_command_said_and_nothing_else_of_what_is_the
     command: Command, content: object, metadata: object
 ) -> None:
     records = chain([CREATED], [added(1)], [MetadataUpdated(set={"a": "1"}, unset=())])
-    full = outcome(command, folded(records), born(records), HERE)
+    commit = records[1].commit if isinstance(command, AddMessage) else None
+    full = outcome(command, folded(records), (born(records),), HERE, commit)
     told = receipt(command, full)
     assert (told.position, told.n, told.deleted) == (full.position, full.n, full.deleted)
     if (thread := told.thread) is not None:
@@ -173,7 +174,7 @@ def test_a_receipt_repeats_what_the_command_said_and_nothing_else_of_what_is_the
 def test_who_deletes_a_message_is_told_that_it_is_gone() -> None:
     records = chain([CREATED], [added(1)], [ItemDeleted(item=FIRST)])
     command = DeleteMessage(thread_id=THREAD, message_id=FIRST)
-    done = outcome(command, folded(records), born(records), HERE, records[-1].commit)
+    done = outcome(command, folded(records), (born(records),), HERE, records[-1].commit)
     assert done.deleted == Gone(id=FIRST, object="thread.message.deleted")
     assert done.message is None
 
@@ -197,7 +198,8 @@ def test_tools_are_shown_by_their_ids_alone_and_left_out_when_there_are_none() -
 
 def test_a_messages_text_is_shown_as_a_value_with_annotations_and_other_parts_as_they_are() -> None:
     image = ImageUrl(ImageUrlSource("https://example.org/a.png"))
-    view = replace(born(chain([CREATED], [added(1)])), content=(Text("see"), image))
+    before = born(chain([CREATED], [added(1)]))
+    view = replace(before, message=replace(before.message, content=(Text("see"), image)))
     shown = message_object(view)
     assert shown.content == (TextPart(TextValue("see")), image)
     assert (shown.id, shown.thread_id, shown.role, shown.status) == (FIRST, THREAD, "user", "completed")

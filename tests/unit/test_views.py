@@ -29,10 +29,10 @@ from clew_events.events import (
     ToolResourcesUpdated,
     type_of,
 )
-from clew_events.ids import message_id
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, is_activity, message_ids
+from clew_events.ids import item_id
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, is_activity, item_ids
 from clew_projections.views import SpentId, ThreadView, absent, decode_stored, decode_thread, encode
-from support.commits import CREATED, NOON, THREAD, added, chain, commit
+from support.commits import CREATED, NOON, THREAD, added, advance_one, chain, commit
 
 FIRST = added(1).item
 
@@ -165,8 +165,8 @@ def test_a_first_commit_with_a_predecessor_is_corrupt() -> None:
         advance(absent("default", THREAD), replace(first, commit=replace(first.commit, prev="f" * 64)))
 
 
-@pytest.mark.parametrize("wrong", ["m1", "msg_", "msg_!!!!!!aaaaaaaaaaaaaaaaaa", "msg_" + "0" * 23, ""])
-def test_a_message_under_an_id_that_leads_nowhere_is_corrupt(wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["m 1", "msg_!!!!!!aaaaaaaaaaaaaaaaaa", "m" * 65, ""])
+def test_an_item_under_what_is_no_id_is_corrupt(wrong: str) -> None:
     records = chain([CREATED], [replace(added(1), item=wrong)])
     with pytest.raises(Corrupt) as fault:
         folded(records)
@@ -178,7 +178,7 @@ def test_a_message_under_an_id_that_leads_nowhere_is_corrupt(wrong: str) -> None
     [
         ItemDeleted(item="m1"),
         ItemMetadataUpdated(item="msg_?", set={}, unset=()),
-        ItemDeleted(item=message_id(2, "made")),
+        ItemDeleted(item=item_id(2, "made")),
     ],
 )
 def test_a_change_of_a_message_that_cannot_be_there_is_corrupt(event: Event) -> None:
@@ -196,43 +196,43 @@ def test_a_message_out_of_order_is_corrupt() -> None:
 def test_the_messages_a_commit_touches_are_each_named_once() -> None:
     change = ItemMetadataUpdated(item=FIRST, set={"a": "1"}, unset=())
     made = commit(1, CREATED, added(1), added(2), change, ItemDeleted(item=FIRST))
-    assert message_ids(made) == (FIRST, added(2).item)
-    assert message_ids(commit(1, CREATED, ThreadDeleted())) == ()
+    assert item_ids(made) == (FIRST, added(2).item)
+    assert item_ids(commit(1, CREATED, ThreadDeleted())) == ()
 
 
 def test_a_message_begins_as_it_was_added() -> None:
     message = replace(added(1).message, role="assistant", attachments=(Attachment("file-1", (Tool("file_search"),)),))
-    view = advance_message(None, FIRST, commit(4, added(2), replace(added(1), message=message)))
-    assert (view.id, view.thread, view.ordinal, view.n, view.role) == (FIRST, THREAD, 1, 4, "assistant")
-    assert (view.content, view.attachments, view.metadata) == (message.content, message.attachments, {})
+    view = advance_one(None, FIRST, commit(4, added(2), replace(added(1), message=message)))
+    assert (view.id, view.thread, view.ordinal, view.n) == (FIRST, THREAD, 1, 4)
+    assert (view.message, view.body, view.metadata) == (message, None, {})
     assert view.created_at == NOON + timedelta(seconds=4)
     assert not view.deleted
 
 
 def test_a_changed_message_keeps_its_beginning() -> None:
-    born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1", "b": "2"})))
+    born = advance_one(None, FIRST, commit(1, added(1, metadata={"a": "1", "b": "2"})))
     change = ItemMetadataUpdated(item=FIRST, set={"c": "3"}, unset=("a",))
-    changed = advance_message(born, FIRST, commit(2, change))
-    assert changed == replace(born, n=2, metadata={"b": "2", "c": "3"})
+    changed = advance_one(born, FIRST, commit(2, change))
+    assert changed == replace(born, n=2, message=replace(born.message, metadata={"b": "2", "c": "3"}))
 
 
 def test_a_deleted_message_leaves_an_empty_place() -> None:
-    born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
-    gone = advance_message(born, FIRST, commit(2, ItemDeleted(item=FIRST)))
-    assert gone == replace(born, n=2, content=(), attachments=(), metadata={}, deleted=True)
+    born = advance_one(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
+    gone = advance_one(born, FIRST, commit(2, ItemDeleted(item=FIRST)))
+    assert gone == replace(born, n=2, message=None, deleted=True)
 
 
 def test_a_commit_a_message_already_contains_changes_nothing() -> None:
     change = ItemMetadataUpdated(item=FIRST, set={"a": "2"}, unset=())
-    born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
-    changed = advance_message(born, FIRST, commit(2, change))
-    assert advance_message(changed, FIRST, commit(1, added(1))) is changed
-    assert advance_message(changed, FIRST, commit(2, change)) is changed
+    born = advance_one(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
+    changed = advance_one(born, FIRST, commit(2, change))
+    assert advance_one(changed, FIRST, commit(1, added(1))) is changed
+    assert advance_one(changed, FIRST, commit(2, change)) is changed
 
 
 def test_a_commit_about_another_message_does_not_make_one() -> None:
     with pytest.raises(Corrupt) as fault:
-        advance_message(None, FIRST, commit(2, ItemDeleted(item=FIRST)))
+        advance_one(None, FIRST, commit(2, ItemDeleted(item=FIRST)))
     assert fault.value.code == "unknown_message"
     assert FIRST in fault.value.message
 

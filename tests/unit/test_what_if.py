@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from clew_events.commit import Commit, Recorded
 from clew_events.events import Event, ItemDeleted, MetadataUpdated
-from clew_events.ids import message_id
+from clew_events.ids import item_id
 from clew_events.subjects import Address
 from clew_projections.audit.what_if import Change, Decide, Fold, Refusal, WhatIf, WhatIfResult
 from clew_projections.fold import ThreadState, evolve
@@ -22,7 +22,7 @@ def history(address: Address) -> list[Recorded]:
         (MetadataUpdated(set={"plan": "free"}, unset=()),),
         (added(1), added(2)),
         (MetadataUpdated(set={"plan": "paid", "vip": "yes"}, unset=()),),
-        (ItemDeleted(item=message_id(1, "made")),),
+        (ItemDeleted(item=item_id(1, "made")),),
         thread=address.thread,
     )
 

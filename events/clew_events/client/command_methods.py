@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from clew_events.client.list_options import as_condition
 from clew_events.client.results import (
     ErasureDone,
     GoneDone,
     HoldDone,
+    ItemsDone,
     MessageDone,
     RetentionDone,
     StandingHoldDone,
@@ -18,17 +20,23 @@ from clew_events.client.results import (
 )
 from clew_events.client.transport import Caller
 from clew_events.commands import (
+    AddItems,
     AddMessage,
+    ClearItems,
     CreateThread,
+    DeleteItem,
     DeleteMessage,
     DeleteThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
     PlaceHold,
     PlaceStandingHold,
+    PopItem,
     ReleaseHold,
     ReleaseStandingHold,
     RemoveRetention,
+    ReplaceItem,
     RestoreThread,
     SetRetention,
     UpdateMessage,
@@ -37,6 +45,7 @@ from clew_events.commands import (
 from clew_events.content import Anchor, Disposal, Role
 from clew_events.errors import Invalid
 from clew_events.list_query import Condition
+from clew_events.replies import Done
 from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
@@ -58,6 +67,7 @@ class CommandMethods(Caller):
         self,
         *,
         messages: Sequence[NewMessage | str] = (),
+        items: Sequence[Mapping[str, object] | Raw] = (),
         metadata: Mapping[str, str] | None = None,
         tool_resources: NewToolResources | None = None,
         expires_after: ExpiresAfterIn | None = None,
@@ -65,13 +75,17 @@ class CommandMethods(Caller):
         command_id: str | None = None,
         reason: str | None = None,
     ) -> ThreadDone:
-        """Create a thread, with ``messages`` in it. A string is a message with the role ``user``."""
+        """Create a thread, with ``messages`` in it, or ``items``. A string is a message with the role ``user``.
+
+        With a ``thread_id`` that begins with ``conv_`` it is a conversation.
+        """
         return await self._execute(
             CreateThread(
                 id=command_id,
                 reason=reason,
                 thread_id=thread_id,
                 messages=tuple(as_message(message) for message in messages) or None,
+                items=tuple(map(as_item, items)) or None,
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
                 expires_after=expires_after,
@@ -240,6 +254,107 @@ class CommandMethods(Caller):
             ),
             GoneDone,
         )
+
+    async def add_items(
+        self,
+        thread_id: str,
+        items: Sequence[Mapping[str, object] | Raw],
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ItemsDone:
+        """Add items at the end of a thread, in one commit: all of them or none.
+
+        A :class:`msgspec.Raw` is kept as it is, digit for digit. An item without ``id`` gets one.
+
+        Raises:
+            AlreadyExists: the thread has an item with one of the ids.
+            TooLarge: they are more than one commit can hold.
+        """
+        command = AddItems(
+            id=command_id,
+            reason=reason,
+            thread_id=thread_id,
+            items=tuple(map(as_item, items)),
+            expected_version=expected_version,
+        )
+        return await self._execute(command, ItemsDone)
+
+    async def replace_item(
+        self,
+        thread_id: str,
+        item_id: str,
+        item: Mapping[str, object] | Raw,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ItemsDone:
+        """Replace an item by another, which takes its id and its place."""
+        command = ReplaceItem(
+            id=command_id,
+            reason=reason,
+            thread_id=thread_id,
+            item_id=item_id,
+            item=as_item(item),
+            expected_version=expected_version,
+        )
+        return await self._execute(command, ItemsDone)
+
+    async def delete_item(
+        self,
+        thread_id: str,
+        item_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> GoneDone:
+        """Delete an item of any type from a thread. Its history stays, and its id may be used again."""
+        command = DeleteItem(
+            id=command_id, reason=reason, thread_id=thread_id, item_id=item_id, expected_version=expected_version
+        )
+        return await self._execute(command, GoneDone)
+
+    async def pop_item(
+        self,
+        thread_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> Done:
+        """Delete the newest item of a thread, and return it as ``popped``, which is ``UNSET`` if there was none."""
+        command = PopItem(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
+        return await self._execute(command, Done)
+
+    async def clear_items(
+        self,
+        thread_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ThreadDone:
+        """Delete all items of a thread, which stays."""
+        command = ClearItems(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
+        return await self._execute(command, ThreadDone)
+
+    async def erase_item(
+        self,
+        thread_id: str,
+        item_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ErasureDone:
+        """Erase an item of any type, deleted or not, with all that it ever was. ``reason`` is as for a thread."""
+        command = EraseItem(
+            id=command_id, reason=reason, thread_id=thread_id, item_id=item_id, expected_version=expected_version
+        )
+        return await self._execute(command, ErasureDone)
 
     async def erase_thread(
         self,
@@ -410,6 +525,11 @@ class CommandMethods(Caller):
         """
         command = RemoveRetention(id=command_id, reason=reason, expected_version=expected_version, name=name)
         return await self._execute(command, GoneDone)
+
+
+def as_item(item: Mapping[str, object] | Raw) -> Raw:
+    """The text of an item; a text is kept as it is."""
+    return item if isinstance(item, Raw) else Raw(msgspec.json.encode(item))
 
 
 def as_message(message: NewMessage | str, role: Role | None = None) -> NewMessage:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, Unpack
 
 import msgspec
+from msgspec import Raw
 
 from clew_events.audit_replies import Blame, Difference
 from clew_events.checkpoint_messages import (
@@ -19,7 +20,17 @@ from clew_events.checkpoint_messages import (
 )
 from clew_events.client.decode import entries
 from clew_events.client.list_options import ListOptions, build_query
-from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
+from clew_events.client.results import (
+    ItemFound,
+    ItemsFound,
+    ItemsThen,
+    ItemThen,
+    MessageFound,
+    MessagesFound,
+    MessagesThen,
+    MessageThen,
+    ThreadFound,
+)
 from clew_events.client.transport import Caller
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure, Status
 from clew_events.errors import Invalid
@@ -34,11 +45,15 @@ from clew_events.queries import (
     GetDifference,
     GetErasure,
     GetHistory,
+    GetItem,
+    GetItemAt,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
     ListErasures,
+    ListItems,
+    ListItemsAt,
     ListMessages,
     ListMessagesAt,
     Order,
@@ -156,6 +171,52 @@ class QueryMethods(Caller):
                 return
             after = page.last_id
 
+    async def get_item(
+        self,
+        thread_id: str,
+        item_id: str,
+        *,
+        consistency: Consistency = "strong",
+        at_least: int | None = None,
+    ) -> ItemFound:
+        """One item as it is now."""
+        query = GetItem(thread_id=thread_id, item_id=item_id, consistency=consistency, at_least=at_least)
+        return await self._ask(query, ItemFound)
+
+    async def list_items(
+        self,
+        thread_id: str,
+        *,
+        limit: int = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+        consistency: Consistency = "strong",
+        at_least: int | None = None,
+    ) -> ItemsFound:
+        """A page of a thread's items of all types, as :meth:`list_messages` has those of messages."""
+        query = ListItems(
+            thread_id=thread_id,
+            limit=limit,
+            order=order,
+            after=after,
+            before=before,
+            consistency=consistency,
+            at_least=at_least,
+        )
+        return await self._ask(query, ItemsFound)
+
+    async def iter_items(self, thread_id: str, *, order: Order = "asc") -> AsyncGenerator[Raw]:
+        """All items of a thread, by default oldest first. Pages are fetched as they are needed."""
+        after: str | None = None
+        while True:
+            page = (await self.list_items(thread_id, limit=PAGE, order=order, after=after)).items
+            for item in page.data:
+                yield item
+            if not page.has_more:
+                return
+            after = page.last_id
+
     async def history(
         self,
         thread_id: str | None = None,
@@ -262,6 +323,26 @@ class QueryMethods(Caller):
         return await self._ask(
             ListMessagesAt(thread_id=thread_id, as_of=as_of, limit=limit, order=order, after=after, before=before),
             MessagesThen,
+        )
+
+    async def item_at(self, thread_id: str, item_id: str, as_of: AsOf) -> ItemThen:
+        """One item as it was ``as_of`` a commit or time, as in :meth:`state_at`."""
+        return await self._ask(GetItemAt(thread_id=thread_id, item_id=item_id, as_of=as_of), ItemThen)
+
+    async def items_at(
+        self,
+        thread_id: str,
+        as_of: AsOf,
+        *,
+        limit: int = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+    ) -> ItemsThen:
+        """A page of a thread's items as they were ``as_of`` a commit or time, as in :meth:`state_at`."""
+        return await self._ask(
+            ListItemsAt(thread_id=thread_id, as_of=as_of, limit=limit, order=order, after=after, before=before),
+            ItemsThen,
         )
 
     async def diff(self, thread_id: str, since: AsOf = 0, until: AsOf | None = None) -> Difference:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from clew_events.audit_replies import Then
 from clew_events.erasures import Erasure
+from clew_events.items import Item
 from clew_events.list_reply import FilterHold, RetentionEffect
-from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
+from clew_events.objects import (
+    Gone,
+    HeldThread,
+    ItemPage,
+    ItemsReceipt,
+    Message,
+    MessagePage,
+    MessageReceipt,
+    Thread,
+    ThreadReceipt,
+)
 from clew_events.replies import Done, Found
 
 
@@ -19,6 +30,12 @@ class MessageDone(Done, frozen=True, kw_only=True):
     """The result of a change to a message: a receipt, not the message. ``get_message`` returns that."""
 
     message: MessageReceipt
+
+
+class ItemsDone(Done, frozen=True, kw_only=True):
+    """The result of a change to items: the ids of those that it put there. ``get_item`` returns an item."""
+
+    items: ItemsReceipt
 
 
 class GoneDone(Done, frozen=True, kw_only=True):
@@ -61,6 +78,30 @@ class MessageFound(Found, frozen=True, kw_only=True):
     """A message as it is now."""
 
     message: Message
+
+
+class ItemFound(Found, frozen=True, kw_only=True):
+    """An item as it is now: its text, byte for byte. ``msgspec.json.decode`` and ``json.loads`` read it."""
+
+    item: Item
+
+
+class ItemsFound(Found, frozen=True, kw_only=True):
+    """A page of items as they are now."""
+
+    items: ItemPage
+
+
+class ItemThen(Then, frozen=True, kw_only=True):
+    """An item as it was."""
+
+    item: Item
+
+
+class ItemsThen(Then, frozen=True, kw_only=True):
+    """A page of items as they were."""
+
+    items: ItemPage
 
 
 class MessageThen(Then, frozen=True, kw_only=True):

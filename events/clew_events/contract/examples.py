@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from clew_events import content, objects
 from clew_events.audit_replies import (
@@ -34,18 +34,24 @@ from clew_events.checkpoint_messages import (
 )
 from clew_events.codec import CONTENTS, RECORD, CommandContent, encode
 from clew_events.commands import (
+    AddItems,
     AddMessage,
+    ClearItems,
     Command,
     CreateThread,
+    DeleteItem,
     DeleteMessage,
     DeleteThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
     PlaceHold,
     PlaceStandingHold,
+    PopItem,
     ReleaseHold,
     ReleaseStandingHold,
     RemoveRetention,
+    ReplaceItem,
     RestoreThread,
     SetRetention,
     UpdateMessage,
@@ -79,7 +85,7 @@ from clew_events.events import (
     ThreadRestored,
     ToolResourcesUpdated,
 )
-from clew_events.ids import derive_id, message_id
+from clew_events.ids import derive_id, item_id
 from clew_events.list_query import Condition, ListDue, ListHolds, ListRetention, ListThreads, MetadataTest, NumberTest
 from clew_events.list_reply import (
     Count,
@@ -105,11 +111,15 @@ from clew_events.queries import (
     GetErasure,
     GetFeed,
     GetHistory,
+    GetItem,
+    GetItemAt,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
     ListErasures,
+    ListItems,
+    ListItemsAt,
     ListMessages,
     ListMessagesAt,
 )
@@ -129,7 +139,7 @@ from clew_events.subjects import shard_of
 
 _TENANT: Final = "default"
 _THREAD: Final = derive_id("thread_", _TENANT, "order-4711")
-_MESSAGE: Final = message_id(1, _TENANT, "order-4711")
+_MESSAGE: Final = item_id(1, _TENANT, "order-4711")
 _ERASURE: Final = derive_id("erasure_", _TENANT, "order-4711")
 _AT: Final = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
 _WORDS: Final = "Where is my parcel?"
@@ -157,6 +167,11 @@ _FILES: Final = UpdateThread(
 )
 
 _TRIALS: Final = '{"metadata":{"key":"plan","eq":"trial"}}'
+_CALL: Final = Raw(
+    b'{"type":"function_call","id":"fc_lookup","call_id":"call_1","name":"find_parcel","arguments":"{\\"order\\":4711}"}'
+)
+_RESULT: Final = Raw(b'{"type":"function_call_output","call_id":"call_1","output":"on its way"}')
+
 _RECORDED: Final = content.Message(role="user", content=(content.Text(_WORDS),), metadata={})
 _EVENTS: Final[tuple[Event, ...]] = (
     ThreadCreated(metadata={"order": "4711"}, tool_resources=content.ToolResources()),
@@ -442,6 +457,16 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "AddMessage": (_ADD,),
     "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
     "DeleteMessage": (DeleteMessage(thread_id=_THREAD, message_id=_MESSAGE),),
+    "AddItems": (AddItems(thread_id=_THREAD, items=(_CALL, _RESULT)),),
+    "ReplaceItem": (ReplaceItem(thread_id=_THREAD, item_id="fc_lookup", item=_CALL),),
+    "DeleteItem": (DeleteItem(thread_id=_THREAD, item_id="fc_lookup"),),
+    "PopItem": (PopItem(id="pop-1", thread_id=_THREAD),),
+    "ClearItems": (ClearItems(thread_id=_THREAD),),
+    "EraseItem": (EraseItem(thread_id=_THREAD, item_id="fc_lookup", reason="asked_by_customer"),),
+    "ListItems": (ListItems(thread_id=_THREAD, limit=50, order="asc"),),
+    "GetItem": (GetItem(thread_id=_THREAD, item_id="fc_lookup"),),
+    "ListItemsAt": (ListItemsAt(thread_id=_THREAD, as_of=1, order="asc"),),
+    "GetItemAt": (GetItemAt(thread_id=_THREAD, item_id="fc_lookup", as_of=_AT),),
     "EraseThread": (EraseThread(thread_id=_THREAD, reason="asked_by_customer"),),
     "EraseMessage": (EraseMessage(thread_id=_THREAD, message_id=_MESSAGE),),
     "GetThread": (GetThread(thread_id=_THREAD), GetThread(thread_id=_THREAD, at_least=2)),
@@ -465,11 +490,13 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "DoneReply": (
         Reply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
         Reply(ok=Done(position=_PLACES[0], n=1, retention=_RETENTION)),
+        Reply(ok=Done(position=_PLACES[0], n=4, popped=_RESULT)),
         Reply(error=_MOVED_ON),
     ),
     "FoundReply": (
         Reply(ok=Found(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
         Reply(ok=Found(position=_PLACES[0], n=1, messages=_PAGE)),
+        Reply(ok=Found(position=_PLACES[0], n=3, item=_CALL)),
     ),
     "ThreadListReply": (Reply(ok=_LIST),),
     "HistoryReply": (Reply(ok=History(commits=_HISTORY)),),

@@ -1,36 +1,33 @@
 """A thread as of a moment, folded from its commits, which are given from the first on, in order. Pure.
 
-Only requested messages are folded with content, so that a long thread need not fit into memory. Of the others only
-their existence and the sequences of the commits about them are known.
+No item is folded, so that a long thread need not fit into memory: what is known of each is that it exists, and the
+sequences of the commits about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 from clew_events.audit_replies import Origin, Point
 from clew_events.commit import Commit, Recorded
 from clew_events.content import ToolResources
-from clew_events.events import Event, ThreadEvent, is_erased
-from clew_events.ids import ordinal_of
+from clew_events.events import Event, ThreadEvent, is_erased, ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, clears_items, message_ids
+from clew_projections.apply import advance
 from clew_projections.audit.moments import Moment
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.views import ThreadView, absent
 
 
 class ThreadAsOf:
-    """Folds commits one by one up to a moment. ``keep`` are the ordinals of the messages to fold with content."""
+    """Folds commits one by one up to a moment."""
 
-    def __init__(self, address: Address, until: Moment, keep: Container[int] = ()) -> None:
+    def __init__(self, address: Address, until: Moment) -> None:
         self._until = until
-        self._keep = keep
         self.view: ThreadView = absent(*address)
-        self.messages: dict[int, MessageView] = {}
         self.places: dict[int, list[int]] = {}
-        """By the ordinal of every message that exists, the sequences of the commits about it."""
+        """By the ordinal of every item that exists, the sequences of the commits about it."""
         self.ids: dict[int, str] = {}
-        """The ids of all messages added until then, deleted ones included."""
+        """The ids of all items added until then, deleted ones included."""
         self.erased = False
         """Whether contents about the thread itself are missing."""
         self.first: Recorded | None = None
@@ -47,15 +44,6 @@ class ThreadAsOf:
             return False
         self.view = advance(self.view, recorded)
         self.erased = self.erased or has_erased_state(recorded.commit)
-        for message_id in message_ids(recorded.commit):
-            ordinal = ordinal_of(message_id)
-            self.ids.setdefault(ordinal, message_id)
-            if ordinal in self._keep:
-                self.messages[ordinal] = advance_message(self.messages.get(ordinal), message_id, recorded.commit)
-        if clears_items(recorded.commit):
-            self.messages = {
-                ordinal: advance_message(view, view.id, recorded.commit) for ordinal, view in self.messages.items()
-            }
         for event in recorded.commit.events:
             self._place(event, recorded.position.seq)
         self.last = recorded
@@ -65,12 +53,13 @@ class ThreadAsOf:
         if isinstance(event, ThreadEvent):
             if event.clears:
                 self.places.clear()
-            for item in (event.request.items or ()) if event.request is not None else ():
-                self.places.pop(ordinal_of(item), None)
+            for ordinal in event.request.item_ordinals if event.request is not None else ():
+                self.places.pop(ordinal, None)
             return
-        ordinal = ordinal_of(event.item)
+        ordinal = ordinal_of(event)
         if event.effect == "creates":
             self.places[ordinal] = [seq]
+            self.ids[ordinal] = event.item
         elif event.effect == "deletes":
             self.places.pop(ordinal, None)
         elif seq not in (places := self.places.get(ordinal, [seq])):

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from clew_events.audit_replies import Blame, ExpirySet, KeyRemoved, KeySet, MessageBlame, Origin, ResourceSet
 from clew_events.commit import Recorded
-from clew_events.content import Metadata, ToolResources
+from clew_events.content import Message, Metadata, ToolResources
 from clew_events.errors import Corrupt
 from clew_events.events import (
+    AboutItem,
     ErasedItemEvent,
     ErasedThreadEvent,
     ErasureCompleted,
@@ -40,7 +41,9 @@ from clew_events.events import (
     ThreadDeleted,
     ThreadRestored,
     ToolResourcesUpdated,
+    ordinal_of,
 )
+from clew_events.items import metadata_of
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.audit.as_of import lists, lost_contents, origin, point
@@ -49,7 +52,7 @@ from clew_projections.views import absent
 
 
 class _Keys:
-    """The metadata of a thread or a message, key by key."""
+    """The metadata of a thread or an item, key by key."""
 
     def __init__(self) -> None:
         self._set: dict[str, KeySet] = {}
@@ -78,7 +81,8 @@ class _Keys:
         return tuple(self._removed.values())
 
 
-class _Message(Struct):
+class _Item(Struct):
+    id: str
     added: Origin
     changed: Origin
     keys: _Keys
@@ -96,7 +100,7 @@ class BlameFold:
         self._keys = _Keys()
         self._resources: dict[str, ResourceSet] = {}
         self._expiry: ExpirySet | UnsetType = UNSET
-        self._messages: dict[str, _Message] = {}
+        self._items: dict[int, _Item] = {}
         self._erased = False
         self.first: Recorded | None = None
         self.last: Recorded | None = None
@@ -131,23 +135,22 @@ class BlameFold:
             case ExpiryUpdated():
                 self._expiry = ExpirySet(value=event.expires_after, by=by)
             case ItemAdded():
-                self._messages[event.item] = _Message(by, by, _Keys())
-                self._messages[event.item].keys.change(event.message.metadata, (), by)
+                self._add(event, by).keys.change(_metadata(event), (), by)
             case ItemMetadataUpdated():
-                message = self._message(event.item)
-                message.changed = by
-                message.keys.change(event.set, event.unset, by)
+                item = self._item(event)
+                item.changed = by
+                item.keys.change(event.set, event.unset, by)
             case ItemReplaced():
-                message = self._message(event.item)
-                message.changed = by
-                message.keys.replace(event.message.metadata, by)
+                item = self._item(event)
+                item.changed = by
+                item.keys.replace(_metadata(event), by)
             case ItemDeleted():
-                message = self._message(event.item)
-                message.changed = message.deleted = by
+                item = self._item(event)
+                item.changed = item.deleted = by
             case ItemsCleared():
-                for message in self._messages.values():
-                    if message.deleted is None:
-                        message.changed = message.deleted = by
+                for item in self._items.values():
+                    if item.deleted is None:
+                        item.changed = item.deleted = by
             case ThreadDeleted():
                 self._deleted = by
             case ThreadRestored():
@@ -157,21 +160,22 @@ class BlameFold:
             case ErasedThreadEvent():
                 self._created = by if event.effect == "creates" else self._created
             case ErasedItemEvent():
-                if event.effect == "creates":
-                    self._messages[event.item] = _Message(by, by, _Keys())
-                else:
-                    self._message(event.item).changed = by
+                item = self._add(event, by) if event.effect == "creates" else self._item(event)
+                item.changed = by
             case _:
                 assert_never(event)
 
-    def _message(self, message_id: str) -> _Message:
-        message = self._messages.get(message_id)
-        if message is None:
+    def _add(self, event: AboutItem, by: Origin) -> _Item:
+        return self._items.setdefault(ordinal_of(event), _Item(event.item, by, by, _Keys()))
+
+    def _item(self, event: AboutItem) -> _Item:
+        item = self._items.get(ordinal_of(event))
+        if item is None or item.id != event.item:
             raise Corrupt(
-                f"thread {self._view.id}: commit {self._view.n} changes message {message_id}, which was never added",
+                f"thread {self._view.id}: commit {self._view.n} changes item {event.item}, which was never added",
                 code="unknown_message",
             )
-        return message
+        return item
 
     def _resource(self, resources: ToolResources, by: Origin) -> None:
         now = lists(resources)
@@ -200,17 +204,23 @@ class BlameFold:
             expires_after=self._expiry,
             messages=tuple(
                 MessageBlame(
-                    id=message_id,
-                    added=message.added,
-                    changed=message.changed,
-                    deleted=message.deleted,
-                    metadata=message.keys.there,
-                    removed=message.keys.removed,
+                    id=item.id,
+                    added=item.added,
+                    changed=item.changed,
+                    deleted=item.deleted,
+                    metadata=item.keys.there,
+                    removed=item.keys.removed,
                 )
-                for message_id, message in self._messages.items()
+                for item in self._items.values()
             ),
             erased=self._erased,
         )
+
+
+def _metadata(event: ItemAdded | ItemReplaced) -> Metadata:
+    if isinstance(event.message, Message):
+        return event.message.metadata
+    return metadata_of(event.body) if isinstance(event.body, Raw) else {}
 
 
 def blame(address: Address, commits: Iterable[Recorded], until: Moment) -> Blame:

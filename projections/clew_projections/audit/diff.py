@@ -19,6 +19,7 @@ from clew_events.audit_replies import (
     Difference,
     ExpiryChange,
     How,
+    ItemChange,
     KeyChange,
     MessageChange,
     Origin,
@@ -29,11 +30,11 @@ from clew_events.commit import Recorded
 from clew_events.content import Metadata
 from clew_events.errors import TooLarge
 from clew_events.subjects import Address
-from clew_projections.api_objects import message_object
-from clew_projections.apply import advance, advance_message, concerned_items
+from clew_projections.api_objects import item_object, shown_message
+from clew_projections.apply import advance, advance_items
 from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
-from clew_projections.views import MessageView, absent
+from clew_projections.views import ItemView, absent
 
 _NOTHING: Metadata = {}
 
@@ -51,8 +52,8 @@ class DiffFold:
         self.turned_round = False
         """Whether ``since`` turned out to be later than ``until``."""
         self._before = self._after = absent(*address)
-        self._messages: dict[str, MessageView] = {}
-        self._touched: dict[str, MessageView | None] = {}
+        self._items: dict[int, ItemView] = {}
+        self._touched: dict[int, ItemView | None] = {}
         self._commits: list[Origin] = []
         self._erased = False
         self.first: Recorded | None = None
@@ -73,11 +74,11 @@ class DiffFold:
         self._after = advance(self._after, recorded)
         self._erased = self._erased or lost_contents(recorded.commit)
         earlier = self._since.includes(recorded.commit)
-        for message_id in concerned_items(recorded.commit, self._messages):
-            view = self._messages.get(message_id)
-            if not earlier:
-                self._touched.setdefault(message_id, view)
-            self._messages[message_id] = advance_message(view, message_id, recorded.commit)
+        changed = advance_items(self._items, recorded.commit)
+        if not earlier:
+            for ordinal in changed:
+                self._touched.setdefault(ordinal, self._items.get(ordinal))
+        self._items |= changed
         if earlier:
             self._before, self._start = self._after, recorded
         else:
@@ -98,6 +99,7 @@ class DiffFold:
     def answer(self) -> Difference:
         """Return the difference by the commits added so far."""
         before, after = self._before, self._after
+        changes = tuple(self._item_changes())
         return Difference(
             thread_id=after.id,
             since=point(self._start),
@@ -108,24 +110,28 @@ class DiffFold:
             expires_after=UNSET
             if before.expires_after == after.expires_after
             else ExpiryChange(before=before.expires_after, after=after.expires_after),
-            messages=tuple(self._message_changes()),
+            messages=tuple(change for change in changes if isinstance(change, MessageChange)),
+            items=tuple(change for change in changes if isinstance(change, ItemChange)),
             commits=tuple(self._commits),
             erased=self._erased,
         )
 
-    def _message_changes(self) -> Iterable[MessageChange]:
-        for message_id, before in sorted(self._touched.items(), key=lambda item: self._messages[item[0]].ordinal):
-            after = self._messages[message_id]
+    def _item_changes(self) -> Iterable[MessageChange | ItemChange]:
+        for ordinal, before in sorted(self._touched.items()):
+            after = self._items[ordinal]
             was = before if before is not None and not before.deleted else None
             now = after if not after.deleted and self._after.status != "erased" else None
-            old, new = (each.metadata if each is not None else _NOTHING for each in (was, now))
-            shown, shown_now = (message_object(each) if each is not None else None for each in (was, now))
-            # What changed an erased message is not known, but that something did is.
-            if was is not None and now is not None and shown == shown_now and not now.erased:
+            # What changed an erased item is not known, but that something did is.
+            if was is not None and now is not None and not now.erased and _says_the_same(was, now):
                 continue
-            yield MessageChange(
-                id=message_id, change=_how(was, now), before=shown, after=shown_now, metadata=key_changes(old, new)
-            )
+            old, new = (shown_message(each) if each is not None else None for each in (was, now))
+            if (old is None) != (was is None) or (new is None) != (now is None):
+                objects = (item_object(each) if each is not None else UNSET for each in (was, now))
+                yield ItemChange(after.id, _how(was, now), *objects)
+                continue
+            before_keys, after_keys = (each.metadata if each is not None else _NOTHING for each in (old, new))
+            metadata = key_changes(before_keys, after_keys)
+            yield MessageChange(id=after.id, change=_how(was, now), before=old, after=new, metadata=metadata)
 
 
 def difference(address: Address, commits: Iterable[Recorded], since: Moment, until: Moment) -> Difference:
@@ -161,7 +167,11 @@ def _resource_changes(
     )
 
 
-def _how(before: MessageView | None, after: MessageView | None) -> How:
+def _says_the_same(before: ItemView, after: ItemView) -> bool:
+    return (before.message, before.body, before.erased) == (after.message, after.body, after.erased)
+
+
+def _how(before: ItemView | None, after: ItemView | None) -> How:
     if before is None:
         return "added" if after is not None else "added_and_deleted"
     return "changed" if after is not None else "deleted"

@@ -20,11 +20,11 @@ from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.findings import Finding
 from clew_projections.history.histories import Histories
 from clew_projections.index import rows
-from clew_projections.index.fts import TURN, place_of, text_of
+from clew_projections.index.fts import TURN, place_of, said_in
 from clew_projections.index.rows import Row
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.views import MessageView, ThreadView, absent_stored
+from clew_projections.views import ItemView, ThreadView, absent_stored
 
 BUSY: Final = 10_000
 """Milliseconds to wait for a writer."""
@@ -73,7 +73,7 @@ class ExpectedRows(Struct, kw_only=True):
     """What the index must hold about a thread, by its history."""
 
     view: ThreadView
-    messages: Mapping[int, MessageView]
+    items: Mapping[int, ItemView]
     created_by: str
     updated_by: str
 
@@ -170,7 +170,7 @@ class IndexProof:
             created_by, updated_by = created_by or each.commit.actor, each.commit.actor
         if not folded.view.n:
             return None
-        return ExpectedRows(view=folded.view, messages=folded.messages, created_by=created_by, updated_by=updated_by)
+        return ExpectedRows(view=folded.view, items=folded.items, created_by=created_by, updated_by=updated_by)
 
     def _right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
         with self._moment() as db:
@@ -253,7 +253,7 @@ def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> st
             str(name) for name in pairs.keys() | actual.pairs.keys() if pairs.get(name) != actual.pairs.get(name)
         )
         return f"index: what it finds the thread by is wrong under {', '.join(wrong)}"
-    said = {} if not there else {each.ordinal: _text(each) for each in expected.messages.values() if not each.gone}
+    said = {} if not there else {each.ordinal: _text(each) for each in expected.items.values() if not each.gone}
     texts = {ordinal: text for ordinal, text in said.items() if text[-1] and not text[-1].isspace()}
     if texts != actual.texts:
         wrong = sorted(
@@ -263,8 +263,9 @@ def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> st
     return None if actual.found else "index: what its messages are found by is not there, or is left from others"
 
 
-def _text(message: MessageView) -> tuple[str, str, str]:
-    return message.role, message.id, text_of(message)
+def _text(item: ItemView) -> tuple[str, str, str]:
+    role, text = said_in(item)
+    return role, item.id, text
 
 
 AT_ONCE: Final = 16

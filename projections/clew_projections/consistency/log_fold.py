@@ -8,15 +8,14 @@ from msgspec import Struct
 
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
-from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance_message, advance_stored, concerned_items
+from clew_projections.apply import advance_items, advance_stored
 from clew_projections.places import Places
-from clew_projections.views import MessageView, StoredView, absent_stored
+from clew_projections.views import ItemView, StoredView, absent_stored
 
 
 class FoldedThread(Struct, kw_only=True):
-    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its messages.
+    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its items.
 
     ``logged`` counts all its commits. ``next_seq`` is where the commit after ``n`` stands, if there is one. ``fault``
     says why the history cannot be folded further.
@@ -24,7 +23,7 @@ class FoldedThread(Struct, kw_only=True):
 
     view: StoredView
     pages: dict[int, Places] = {}
-    messages: dict[int, MessageView] = {}
+    items: dict[int, ItemView] = {}
     logged: int = 0
     next_seq: int | None = None
     fault: Corrupt | None = None
@@ -56,9 +55,6 @@ def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
         Corrupt: it does not continue the thread; nothing was changed.
     """
     view, pages = advance_stored(folded.view, folded.pages, recorded)
-    changed: dict[int, MessageView] = {}
-    for message_id in concerned_items(recorded.commit, (each.id for each in folded.messages.values())):
-        before = folded.messages.get(ordinal_of(message_id))
-        changed[ordinal_of(message_id)] = advance_message(before, message_id, recorded.commit)
+    changed = advance_items(folded.items, recorded.commit)
     folded.view, folded.pages = view, pages
-    folded.messages |= changed
+    folded.items |= changed

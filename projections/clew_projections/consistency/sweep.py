@@ -219,9 +219,7 @@ def _fold(
 
 def _sweep_results(done: _Open) -> ExpectedRows:
     folded = done.folded
-    return ExpectedRows(
-        view=folded.view, messages=folded.messages, created_by=done.created_by, updated_by=done.updated_by
-    )
+    return ExpectedRows(view=folded.view, items=folded.items, created_by=done.created_by, updated_by=done.updated_by)
 
 
 def _let_go(under_way: dict[Address, _Open], most: int) -> list[Address]:

@@ -9,14 +9,13 @@ from msgspec import Struct
 from clew_events.codec import decode_recorded
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt
-from clew_events.ids import ordinal_of
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, event_subject, shard_of
-from clew_projections.apply import advance, advance_message, concerned_items
+from clew_projections.apply import added_ordinals, advance, advance_items
 from clew_projections.history.log_reads import LogSource
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
-from clew_projections.views import MessageView, absent
+from clew_projections.views import ItemView, absent
 
 
 class LatestCommit(Struct, frozen=True):
@@ -145,22 +144,25 @@ class Histories:
             return recorded
         raise self._missing_commit(address, "at all")
 
-    async def message_at(self, address: Address, message_id: str, n: int) -> MessageView | None:
-        """Fold a message as it was after the thread's commit ``n`` from the log."""
-        return (await self.messages_at(address, {ordinal_of(message_id)}, n)).get(message_id)
-
-    async def messages_at(self, address: Address, ordinals: Container[int], n: int) -> dict[str, MessageView]:
-        """Fold messages, by ordinal, as they were after the thread's commit ``n`` from the log; the keys are ids."""
-        views: dict[str, MessageView] = {}
+    async def items_at(self, address: Address, ordinals: Container[int], n: int) -> dict[int, ItemView]:
+        """Fold items, by ordinal, as they were after the thread's commit ``n`` from the log."""
+        views: dict[int, ItemView] = {}
         thread = absent(*address)
         async for recorded in self.after(address, 0):
             if recorded.commit.n > n:
                 break
             thread = advance(thread, recorded)
-            for message_id in concerned_items(recorded.commit, views):
-                if ordinal_of(message_id) in ordinals:
-                    views[message_id] = advance_message(views.get(message_id), message_id, recorded.commit)
+            views |= advance_items(views, recorded.commit, ordinals)
         return views
+
+    async def find_items(self, address: Address, items: Container[str], n: int) -> set[int]:
+        """Find the ordinals of all items that were added under some ids up to the thread's commit ``n``."""
+        found: set[int] = set()
+        async for recorded in self.after(address, 0):
+            if recorded.commit.n > n:
+                break
+            found |= added_ordinals(recorded.commit, items)
+        return found
 
     async def newest(self, address: Address, seq: int) -> StoredMessage | None:
         """Read the stored message of the thread's latest commit; ``None`` if it is not after a sequence."""

@@ -1,4 +1,4 @@
-"""The texts of messages, and the full-text index over them."""
+"""The texts of items, and the full-text index over them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from itertools import groupby
 from typing import Final
 from zlib import crc32
 
+from msgspec import Raw
+
+from clew_events import items
 from clew_events.content import Message, Text
-from clew_events.events import ItemAdded, ItemReplaced
+from clew_events.events import ItemAdded, ItemReplaced, ordinal_of
 from clew_projections.index.rows import micros
 from clew_projections.index.tokenizer import words_in
-from clew_projections.views import MessageView
+from clew_projections.views import ItemView
 
 _START: Final = micros(datetime.fromisoformat("2010-01-01T00:00:00Z"))
 _SPAN: Final = 2**50
@@ -37,9 +40,14 @@ def place_of(thread: int) -> str:
     return f"h{thread}"
 
 
-def text_of(message: Message | MessageView) -> str:
-    """Return the text of a message, with each text part on a line."""
-    return "\n".join(part.text for part in message.content if isinstance(part, Text))
+def said_in(item: ItemView | ItemAdded | ItemReplaced) -> tuple[str, str]:
+    """Return by whom an item is, or its type where it is no message, and its text, with each part on a line."""
+    if isinstance(item.message, Message):
+        return item.message.role, "\n".join(part.text for part in item.message.content if isinstance(part, Text))
+    if not isinstance(item.body, Raw):
+        return "user", ""
+    fields = items.read_fields(item.body)
+    return items.read_text(fields, "role") or items.type_of(item.body), "\n".join(items.searched_texts(item.body))
 
 
 def slot(at: datetime, thread: str, index: int) -> int:
@@ -62,14 +70,14 @@ class Texts:
         self._gone: set[str] = set()
         self._known: set[str] = set()
 
-    def add(self, tenant: int, thread: int, near: int, ordinal: int, added: ItemAdded | ItemReplaced) -> None:
-        """Add a message at its slot, or the next free one. A message without text is left out."""
-        text = text_of(added.message)
+    def add(self, tenant: int, thread: int, near: int, added: ItemAdded | ItemReplaced) -> None:
+        """Add an item at its slot, or the next free one. An item without text is left out."""
+        role, text = said_in(added)
         if not text or text.isspace():
             return
         put, row = (
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
-            (thread, ordinal, added.message.role, added.item, text),
+            (thread, ordinal_of(added), role, added.item, text),
         )
         no = near
         try:

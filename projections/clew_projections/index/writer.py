@@ -30,8 +30,8 @@ from clew_events.events import (
     ThreadDeleted,
     ThreadRestored,
     ToolResourcesUpdated,
+    ordinal_of,
 )
-from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.apply import advance, restores_thread
 from clew_projections.index import rows
@@ -227,14 +227,12 @@ class IndexWriter:
             for index, event in enumerate(each.commit.events):
                 match event:
                     case ItemAdded():
-                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event.ordinal, event)
+                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event)
                     case ItemReplaced():
-                        self._texts.remove(row.tenant, row.no, ordinal_of(event.item))
-                        self._texts.add(
-                            row.tenant, row.no, slot(each.commit.at, row.id, index), ordinal_of(event.item), event
-                        )
+                        self._texts.remove(row.tenant, row.no, ordinal_of(event))
+                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event)
                     case ItemDeleted():
-                        self._texts.remove(row.tenant, row.no, ordinal_of(event.item))
+                        self._texts.remove(row.tenant, row.no, ordinal_of(event))
                     case ItemsCleared():
                         self._texts.remove(row.tenant, row.no)
                     case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | ItemMetadataUpdated():

@@ -11,10 +11,9 @@ from msgspec import Struct
 from clew_events.codec import count_erased
 from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt, Invalid
-from clew_events.events import ThreadEvent
-from clew_events.ids import ordinal_of
+from clew_events.events import ThreadEvent, ordinal_of
 from clew_events.subjects import EVENTS, TENANT, Address, address_of
-from clew_projections.apply import check_message
+from clew_projections.apply import check_item
 from clew_projections.findings import Finding
 from clew_projections.history.histories import read
 from clew_projections.integrity.chains import Chains
@@ -304,13 +303,13 @@ class Foldable:
             if creates != (commit.n == 1 and place == 0 and commit.thread != TENANT):
                 raise _unfoldable(commit, "a thread is created by its first commit, and never again")
             view = ThreadView(id=commit.thread, tenant=commit.tenant, n=commit.n - 1, last_ordinal=len(ids))
-            check_message(view, event)
+            check_item(view, event)
             if isinstance(event, ThreadEvent):
                 continue
             if event.effect == "creates":
                 ids.append(event.item)
-            elif ids[ordinal_of(event.item) - 1] != event.item:
-                raise _unfoldable(commit, f"it changes message {event.item}, which was never added")
+            elif ids[ordinal_of(event) - 1] != event.item:
+                raise _unfoldable(commit, f"it changes item {event.item}, which was never added")
         if not commit.events:
             raise _unfoldable(commit, "it has no events")
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol, TypeVar
 
 from clew_events.errors import Unavailable
-from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import NO_BUCKET
+from clew_projections.places import PAGE
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds, StateReads
-from clew_projections.views import MessageView, SpentId, ThreadView, absent, absent_stored
+from clew_projections.views import ItemView, SpentId, ThreadView, absent, absent_stored
 
 
 class StateFromLog:
@@ -45,16 +45,21 @@ class StateFromLog:
         """Read a thread at its latest commit."""
         return CurrentThread(await self.catch_up(absent(*address)), self, absent_stored(*address))
 
-    async def messages(
+    async def items(
         self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
-    ) -> dict[int, MessageView]:
-        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+    ) -> dict[int, ItemView]:
+        """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
         thread = current.thread
         wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= thread.last_ordinal}
         if not wanted:
             return {}
-        views = await self._histories.messages_at(Address(thread.tenant, thread.id), wanted, thread.n)
-        return {view.ordinal: view for view in views.values() if deleted or not view.gone}
+        views = await self._histories.items_at(Address(thread.tenant, thread.id), wanted, thread.n)
+        return {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
+
+    async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
+        """Find the ordinals of all items that were added under some ids."""
+        thread = current.thread
+        return await self._histories.find_items(Address(thread.tenant, thread.id), items, thread.n)
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:  # noqa: ARG002 - required by StateReads
         """Return no ids: the log has all of them."""
@@ -100,7 +105,7 @@ class CurrentState:
         return (await self.read_cached(address)).thread
 
     async def read_cached(self, address: Address) -> CurrentThread:
-        """Read a thread as cheaply as possible, for reading its messages next; it may lag.
+        """Read a thread as cheaply as possible, for reading its items next; it may lag.
 
         Raises:
             Unavailable: neither the buckets nor the log answer.
@@ -129,22 +134,37 @@ class CurrentState:
             self._live.reading.read_current(address), lambda: self._from_log.read_current(address)
         )
 
-    async def messages(
+    async def items(
         self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
-    ) -> dict[int, MessageView]:
-        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+    ) -> dict[int, ItemView]:
+        """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
         return await self._fall_back_to_log(
-            current.source.messages(current, ordinals, deleted=deleted),
-            lambda: self._from_log.messages(current, ordinals, deleted=deleted),
+            current.source.items(current, ordinals, deleted=deleted),
+            lambda: self._from_log.items(current, ordinals, deleted=deleted),
         )
 
-    async def message(self, current: CurrentThread, message_id: str) -> MessageView | None:
-        """Read a message by id, deleted or not; ``None`` if the thread never had it."""
-        ordinal = ordinal_of(message_id)
-        if not 1 <= ordinal <= current.thread.last_ordinal:
-            return None
-        view = (await self.messages(current, (ordinal,), deleted=True)).get(ordinal)
-        return view if view is not None and view.id == message_id else None
+    async def items_with(self, current: CurrentThread, named: Collection[str]) -> tuple[ItemView, ...]:
+        """Read the items with some ids, deleted ones too, oldest first; several if an id was used again."""
+        ordinals = await self._fall_back_to_log(
+            current.source.find_items(current, named), lambda: self._from_log.find_items(current, named)
+        )
+        views = await self.items(current, sorted(ordinals), deleted=True) if ordinals else {}
+        return tuple(view for _, view in sorted(views.items()) if view.id in named)
+
+    async def item(self, current: CurrentThread, item_id: str) -> ItemView | None:
+        """Read an item by id, deleted or not; the latest that had the id, and ``None`` if none ever had."""
+        views = await self.items_with(current, (item_id,))
+        return views[-1] if views else None
+
+    async def newest_item(self, current: CurrentThread) -> ItemView | None:
+        """Read the newest item that is not deleted; ``None`` if the thread has none."""
+        last, ahead = current.thread.last_ordinal, 1
+        while last > current.thread.cleared and current.thread.messages > 0:
+            views = await self.items(current, range(max(1, last - ahead + 1), last + 1))
+            if views:
+                return views[max(views)]
+            last, ahead = last - ahead, min(ahead * 16, PAGE)
+        return None
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:
         """Read what is known about the command ids that a thread's view no longer holds."""

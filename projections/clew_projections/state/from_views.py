@@ -1,9 +1,9 @@
-"""Current state from views: a thread and its messages as of the latest acknowledged commit.
+"""Current state from views: a thread and its items as of the latest acknowledged commit.
 
 A view is a fold up to some commit. The tail of the log, folded on top, gives the current state. So a projector that
 lags or does not run makes reads more expensive, and never stale.
 
-A view says where the thread's items are, and a message is folded from its commits, which are read from the log by
+A view says where the thread's items are, and an item is folded from its commits, which are read from the log by
 sequence. What stands at a sequence never changes, so a page of messages is of the view's moment. Places that are newer
 than the view are cut back to it. A missing, old or unreadable page is not believed: the leader is asked, and then the
 history is folded.
@@ -17,10 +17,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from clew_events import ids
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.apply import advance, delete_message, fold_items
+from clew_projections.apply import added_ordinals, advance, delete_item, fold_items
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
@@ -30,7 +31,7 @@ from clew_projections.lru_cache import LRUCache
 from clew_projections.places import ItemPlace, Places, decode_page, find_place, page_number
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds
 from clew_projections.views import (
-    MessageView,
+    ItemView,
     SpentId,
     StoredView,
     ThreadView,
@@ -121,10 +122,10 @@ class StateFromViews:
             view = advance(view, commit)
         return CurrentThread(view, self, seen.stored, tuple(tail))
 
-    async def messages(
+    async def items(
         self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
-    ) -> dict[int, MessageView]:
-        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+    ) -> dict[int, ItemView]:
+        """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
         address, stored = Address(current.thread.tenant, current.thread.id), current.stored
         wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= current.thread.last_ordinal}
         runs = await self._runs(address, stored, wanted)
@@ -143,11 +144,29 @@ class StateFromViews:
             _LOG.warning("reading messages of thread %s of tenant %s from its history: %s", *reversed(address), fault)
             views = {}
         if missing := wanted - views.keys():
-            folded = await self._histories.messages_at(address, missing, current.thread.n)
-            views |= {view.ordinal: view for view in folded.values()}
+            views |= await self._histories.items_at(address, missing, current.thread.n)
         cleared = current.thread.cleared
-        views = {ordinal: delete_message(view) if ordinal <= cleared else view for ordinal, view in views.items()}
+        views = {ordinal: delete_item(view) if ordinal <= cleared else view for ordinal, view in views.items()}
         return {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
+
+    async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
+        """Find the ordinals of the items that were added under some ids, and maybe of others.
+
+        An id that Clew made carries the ordinal. Others are looked for by their fingerprints.
+        """
+        stored, address = current.stored, Address(current.thread.tenant, current.thread.id)
+        carried = {ids.ordinal_of(item) for item in items}
+        found = {ordinal for ordinal in carried if 1 <= ordinal <= current.thread.last_ordinal}
+        for commit in current.tail:
+            found |= added_ordinals(commit.commit, items)
+        own = stored.own or ()
+        pages = await self._full_pages(address, stored, own) if own else {}
+        if len(pages) < len(own):
+            return found | await self._histories.find_items(address, items, current.thread.n)
+        for print_ in map(ids.fingerprint, items):
+            for run in (stored.recent, *pages.values()):
+                found.update(run.own.get(print_, ()))
+        return found
 
     async def _runs(self, address: Address, view: StoredView, ordinals: Collection[int]) -> dict[int, Places]:
         """Return for each ordinal of a view the run that it is in; ordinals of pages that are lost are left out."""

@@ -1,11 +1,11 @@
 """The interface for reading current state, from views or from the log.
 
-Pages of messages are pure arithmetic on ordinals; deleted messages leave gaps.
+Pages of items are pure arithmetic on ordinals; deleted items leave gaps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec import Struct
 from clew_events.commit import Recorded
 from clew_events.queries import Order
 from clew_events.subjects import Address
-from clew_projections.views import MessageView, SpentId, StoredView, ThreadView
+from clew_projections.views import ItemView, SpentId, StoredView, ThreadView
 
 
 class Span(Struct, frozen=True):
@@ -64,7 +64,7 @@ def opposite(order: Order) -> Order:
 class CurrentThread(Struct, frozen=True):
     """A thread at some commit: a stored view with ``tail``, the commits after it.
 
-    ``source`` is the reader that made it, which must also read the thread's messages.
+    ``source`` is the reader that made it, which must also read the thread's items.
     """
 
     thread: ThreadView
@@ -81,7 +81,7 @@ class OlderCommandIds(Struct, frozen=True):
 
 
 class StateReads(Protocol):
-    """Reads threads and their messages. Every method raises ``Corrupt`` for an unreadable history."""
+    """Reads threads and their items. Every method raises ``Corrupt`` for an unreadable history."""
 
     async def read_cached(self, address: Address) -> CurrentThread:
         """Read a thread as cheaply as possible; it may lag, and is absent if nothing is stored."""
@@ -95,10 +95,13 @@ class StateReads(Protocol):
     async def read_current(self, address: Address) -> CurrentThread:
         """Read a thread at its latest commit."""
 
-    async def messages(
+    async def items(
         self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
-    ) -> dict[int, MessageView]:
-        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+    ) -> dict[int, ItemView]:
+        """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+
+    async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
+        """Find the ordinals of the items that were added under some ids, and maybe of others; each id is checked."""
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:
         """Read what is known about the command ids that a thread's view no longer holds."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec import Raw
+
 from clew_events.content import ExpiresAfter, Message, Text
 from clew_events.events import (
     ErasedItemEvent,
@@ -20,6 +22,7 @@ from clew_events.events import (
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
+    ItemReplaced,
     MetadataUpdated,
     RetentionRemoved,
     RetentionSet,
@@ -29,6 +32,8 @@ from clew_events.events import (
     ThreadDeleted,
     type_of,
 )
+from clew_events.items import message_in
+from clew_events.items import type_of as item_type
 
 _EXCERPT: Final = 40
 _NEXT_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -44,7 +49,9 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
         case ExpiryUpdated():
             return f"expires {expiry(event.expires_after)}"
         case ItemAdded():
-            return f"+ {event.item} {event.message.role}: {_excerpt(event.message)}"
+            return f"+ {event.item} {_excerpt(event)}"
+        case ItemReplaced():
+            return f"{event.item} replaced {_excerpt(event)}"
         case ItemMetadataUpdated():
             return " ".join((event.item, "metadata", *_difference(event.set, event.unset)))
         case ItemDeleted():
@@ -97,9 +104,13 @@ def _difference(changed: Mapping[str, str], removed: Sequence[str]) -> list[str]
     return [*_pairs(changed), *(f"-{key}" for key in removed)]
 
 
-def _excerpt(message: Message) -> str:
+def _excerpt(event: ItemAdded | ItemReplaced) -> str:
+    """By whom an item is, or of what type, and how it begins."""
+    message = event.message if isinstance(event.message, Message) else None
+    if isinstance(event.body, Raw) and (message := message_in(event.body)) is None:
+        return item_type(event.body)
+    if message is None:
+        return "nothing"
     texts = [part.text for part in message.content if isinstance(part, Text)]
-    line = " ".join(" ".join(texts).split())
-    if not line:
-        return f"({len(message.content)} parts)"
-    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
+    line = " ".join(" ".join(texts).split()) or f"({len(message.content)} parts)"
+    return f"{message.role}: {line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + '…'}"

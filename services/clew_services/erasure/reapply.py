@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.codec import encode
-from clew_events.commands import EraseMessage, EraseThread
+from clew_events.commands import EraseItem, EraseMessage, EraseThread
 from clew_events.commit import FORMAT, Commit, Recorded
 from clew_events.erasures import Erasure, lines_to_erase
 from clew_events.errors import AlreadyErased, Conflict, Invalid, NotFound
@@ -30,6 +30,7 @@ from clew_projections.history.pending_erasures import ErasureRecord
 from clew_projections.integrity.erasure_check import completions_of, missing_contents
 from clew_projections.integrity.erasure_extent import request_in
 from clew_projections.state.current import CurrentState, StateFromLog
+from clew_projections.views import ItemView
 from clew_services.erasure.eraser import Budget, Eraser, Loss
 from clew_services.erasure.erasure_file import AT_ONCE, KnownErasure, KnownErasures
 from clew_services.erasure.records import ErasureRecords
@@ -238,16 +239,21 @@ class Reapplication:
         present = await self._current.read_current(address)
         view, command_id = present.thread, ids.derive_id("cmd_again_", erasure.id)
         if erasure.message_id is None:
-            command: EraseThread | EraseMessage = EraseThread(thread_id=address.thread, reason=erasure.code)
-            message = None
+            command: EraseThread | EraseMessage | EraseItem = EraseThread(thread_id=address.thread, reason=erasure.code)
+            items: tuple[ItemView, ...] = ()
         else:
-            command = EraseMessage(thread_id=address.thread, message_id=erasure.message_id, reason=erasure.code)
-            message = await self._current.message(present, erasure.message_id)
+            thread, item = address.thread, erasure.message_id
+            command = EraseItem(thread_id=thread, item_id=item, reason=erasure.code)
+            if ids.is_message_id(item):
+                command = EraseMessage(thread_id=thread, message_id=item, reason=erasure.code)
+            items = await self._current.items_with(present, (item,))
         try:
-            *gone, _ = decide(command, address.thread, command_id, replace(view, holds=()), message)
+            decided = decide(command, address.thread, command_id, replace(view, holds=()), items)
         except (AlreadyErased, NotFound):
             return None
-        events = (*gone, request_of(erasure))
+        events = tuple(
+            replace(event, erasure=erasure.id) if isinstance(event, ErasureRequested) else event for event in decided
+        )
         now = datetime.now(UTC)
         commit = Commit(
             v=FORMAT,

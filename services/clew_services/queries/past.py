@@ -5,42 +5,40 @@ A thread as of a moment is folded from its history up to there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, TypeVar, assert_never
 
-import msgspec
 from msgspec.structs import replace
 
 from clew_events import replies
 from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.commit import Recorded
 from clew_events.errors import Invalid, NotFound
-from clew_events.ids import is_message_id, ordinal_of
-from clew_events.objects import Message
-from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
+from clew_events.queries import AsOf, GetBlame, GetDifference, GetItemAt, GetMessageAt, ListItemsAt, ListMessagesAt
 from clew_events.subjects import Address
-from clew_projections.api_objects import message_object, message_page, retrieved_thread
+from clew_projections.api_objects import item_object, item_page, message_page, retrieved_thread, shown_message
 from clew_projections.apply import fold_items
 from clew_projections.audit.as_of import ThreadAsOf
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment, check_reached, moment
 from clew_projections.history.stretch import HistoryReader, Spot, check_unbroken
-from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
+from clew_projections.page_size import PageBytes, ShownPage, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import span
+from clew_projections.views import ItemView
 from clew_services.queries.history_pages import hint_of
 from clew_services.threads.cache import Memory
-from clew_services.threads.decide import no_message
+from clew_services.threads.decide import no_item, no_message
 
+T = TypeVar("T")
 LATEST_KEPT: Final = 256
 """The most recent commits that are kept while a history is read, so that those of a page need not be read again."""
 KEPT_BYTES: Final = 16 * 1024 * 1024
 """The most bytes of these commits; the latest is kept whatever its size."""
 READ_AT_ONCE: Final = 32
-"""Messages of a page that are read at once, with all commits about them."""
-_ENCODE: Final = msgspec.json.Encoder().encode
+"""Items of a page that are read at once, with all commits about them."""
 LONGEST: Final = 20_000
 """Most commits between the two moments of a difference."""
 
@@ -86,10 +84,14 @@ class Past:
         self._page_bytes = page_bytes
 
     async def answer(
-        self, tenant: str, query: ListMessagesAt | GetMessageAt | GetDifference | GetBlame
+        self, tenant: str, query: ListMessagesAt | GetMessageAt | ListItemsAt | GetItemAt | GetDifference | GetBlame
     ) -> Then | Difference | Blame:
         """The answer to a query; see the method of its type."""
         match query:
+            case ListItemsAt():
+                return await self.items(tenant, query)
+            case GetItemAt():
+                return await self.item(tenant, query)
             case ListMessagesAt():
                 return await self.messages(tenant, query)
             case GetMessageAt():
@@ -126,18 +128,46 @@ class Past:
 
     async def message(self, tenant: str, query: GetMessageAt) -> Then:
         """A message as of a moment. Raises as :meth:`thread`, and ``NotFound`` if it or the thread was deleted."""
-        ordinal = ordinal_of(query.message_id)
-        fold = await self._open(tenant, query.thread_id, query.as_of, (ordinal,))
-        view = fold.messages.get(ordinal)
-        if view is None or view.id != query.message_id or view.deleted:
+        fold, view = await self._item(tenant, query.thread_id, query.message_id, query.as_of)
+        message = shown_message(view) if view is not None else None
+        if message is None:
             raise no_message(query.message_id)
-        return replace(_answer_of(fold), message=message_object(view))
+        return replace(_answer_of(fold), message=message)
+
+    async def item(self, tenant: str, query: GetItemAt) -> Then:
+        """An item as of a moment. Raises as :meth:`message`."""
+        fold, view = await self._item(tenant, query.thread_id, query.item_id, query.as_of)
+        if view is None:
+            raise no_item(query.item_id)
+        return replace(_answer_of(fold), item=item_object(view))
+
+    async def _item(self, tenant: str, thread_id: str, item_id: str, as_of: AsOf) -> tuple[ThreadAsOf, ItemView | None]:
+        """A thread as of a moment, and its item of an id if it was there then."""
+        recent = _RecentCommits()
+        fold = await self._open(tenant, thread_id, as_of, recent=recent)
+        ordinal = next((each for each in fold.places if fold.ids[each] == item_id), None)
+        if ordinal is None:
+            return fold, None
+        (view,) = await self._items(fold, (ordinal,), recent.by_seq)
+        return fold, view
 
     async def messages(self, tenant: str, query: ListMessagesAt) -> Then:
         """A page of a thread's messages as of a moment, fewer than ``limit`` if they are long.
 
         Raises as :meth:`message`.
         """
+        fold, page = await self._page(tenant, query, shown_message)
+        backward = _goes_back(query)
+        return replace(_answer_of(fold), messages=message_page(page.data, more=page.more, backward=backward))
+
+    async def items(self, tenant: str, query: ListItemsAt) -> Then:
+        """A page of a thread's items as of a moment. Raises as :meth:`message`."""
+        fold, page = await self._page(tenant, query, item_object)
+        return replace(_answer_of(fold), items=item_page(page, backward=_goes_back(query)))
+
+    async def _page(
+        self, tenant: str, query: ListMessagesAt, show: Callable[[ItemView], T | None]
+    ) -> tuple[ThreadAsOf, ShownPage[T]]:
         recent = _RecentCommits()
         fold = await self._open(tenant, query.thread_id, query.as_of, recent=recent)
         left = span(
@@ -146,15 +176,14 @@ class Past:
             _cursor(fold, "after", query.after),
             _cursor(fold, "before", query.before),
         )
+        page = ShownPage[T](query.limit, self._page_bytes())
         ordinals = [ordinal for ordinal in left.next_places(fold.view.last_ordinal) if ordinal in fold.places]
-        data: list[Message] = []
-        size = PageSize(self._page_bytes())
-        async for message in self._messages(fold, ordinals[: query.limit], recent.by_seq):
-            if not size.take(len(_ENCODE(message))):
-                break
-            data.append(message)
-        page = message_page(data, more=len(ordinals) > len(data), backward=left.goes_back(query.order))
-        return replace(_answer_of(fold), messages=page)
+        while ordinals and not page.more:
+            ahead = min(page.estimate_rest(), READ_AT_ONCE)
+            for view in await self._items(fold, ordinals[:ahead], recent.by_seq):
+                page.take(view.id, show(view))
+            ordinals = ordinals[ahead:]
+        return fold, page
 
     async def difference(self, tenant: str, query: GetDifference) -> Difference:
         """What changed between two moments. A moment before the thread's creation stands for the empty thread.
@@ -189,11 +218,10 @@ class Past:
         tenant: str,
         thread_id: str,
         as_of: AsOf,
-        keep: Container[int] = (),
         recent: _RecentCommits | None = None,
     ) -> ThreadAsOf:
         until = moment(as_of, "as_of")
-        fold = ThreadAsOf(Address(tenant, thread_id), until, keep)
+        fold = ThreadAsOf(Address(tenant, thread_id), until)
         await self._read(fold, Address(tenant, thread_id), until, recent)
         self._check_reached(until, "as_of", thread_id, fold)
         if fold.view.status in {"deleted", "erased"}:
@@ -215,19 +243,15 @@ class Past:
             if until.ends_with(recorded.commit):
                 return
 
-    async def _messages(
-        self, fold: ThreadAsOf, ordinals: Sequence[int], by_seq: dict[int, Recorded]
-    ) -> AsyncIterator[Message]:
-        """Yield messages as of the fold's moment; commits that are not in ``by_seq`` are read and put there."""
-        address = Address(fold.view.tenant, fold.view.id)
-        for start in range(0, len(ordinals), READ_AT_ONCE):
-            wanted = ordinals[start : start + READ_AT_ONCE]
-            seqs = sorted({seq for ordinal in wanted for seq in fold.places[ordinal]})
-            missing = await self._trail.read_at(address, [seq for seq in seqs if seq not in by_seq])
-            by_seq |= {recorded.position.seq: recorded for recorded in missing}
-            views = fold_items(frozenset(wanted), [by_seq[seq] for seq in seqs])
-            for ordinal in wanted:
-                yield message_object(views[ordinal])
+    async def _items(self, fold: ThreadAsOf, ordinals: Sequence[int], by_seq: dict[int, Recorded]) -> list[ItemView]:
+        """Read items as of the fold's moment; commits that are not in ``by_seq`` are read and put there."""
+        seqs = sorted({seq for ordinal in ordinals for seq in fold.places[ordinal]})
+        missing = await self._trail.read_at(
+            Address(fold.view.tenant, fold.view.id), [seq for seq in seqs if seq not in by_seq]
+        )
+        by_seq |= {recorded.position.seq: recorded for recorded in missing}
+        views = fold_items(frozenset(ordinals), [by_seq[seq] for seq in seqs])
+        return [views[ordinal] for ordinal in ordinals]
 
     def _check_reached(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:
         check_reached(until, param, thread_id, first=read.first, last=read.last, now=self._clock())
@@ -235,6 +259,10 @@ class Past:
 
 def _or_now(as_of: AsOf | None, param: str, *, least: int = 1) -> Moment:
     return moment(as_of, param, least=least) if as_of is not None else NOW
+
+
+def _goes_back(query: ListMessagesAt) -> bool:
+    return query.before is not None and query.after is None
 
 
 def _answer_of(fold: ThreadAsOf) -> Then:
@@ -247,6 +275,7 @@ def _answer_of(fold: ThreadAsOf) -> Then:
 def _cursor(fold: ThreadAsOf, param: str, message_id: str | None) -> int | None:
     if message_id is None:
         return None
-    if is_message_id(message_id) and fold.ids.get(ordinal_of(message_id)) == message_id:
-        return ordinal_of(message_id)
+    found = [ordinal for ordinal, item in fold.ids.items() if item == message_id]
+    if found:
+        return found[-1]
     raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
-import msgspec
-
-from clew_events import ids
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.list_reply import DuePage, HoldPage, RetentionList
-from clew_events.objects import Message
 from clew_events.queries import (
     GetBlame,
     GetDifference,
     GetErasure,
     GetFeed,
     GetHistory,
+    GetItem,
+    GetItemAt,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
     ListErasures,
+    ListItems,
+    ListItemsAt,
     ListMessages,
     ListMessagesAt,
     Query,
@@ -32,16 +33,16 @@ from clew_events.queries import (
 from clew_events.replies import Answer, Feed, Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections import feed
-from clew_projections.api_objects import message_object, message_page, retrieved_thread
+from clew_projections.api_objects import item_object, item_page, message_page, retrieved_thread, shown_message
 from clew_projections.apply import advance
 from clew_projections.audit.as_of import has_erased_state
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import check_unbroken
 from clew_projections.index import WrittenList
-from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
+from clew_projections.page_size import PageBytes, ShownPage, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread, span
-from clew_projections.views import ThreadView, absent
+from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.erasure.erasure_answers import ErasureQueries
 from clew_services.queries import feed_pages
@@ -50,13 +51,13 @@ from clew_services.queries.lists import Lists
 from clew_services.queries.past import Past
 from clew_services.retention.due_threads import DueThreads, due_page
 from clew_services.threads.cache import Memory
-from clew_services.threads.decide import no_message, no_thread
+from clew_services.threads.decide import no_item, no_message, no_thread
 
+T = TypeVar("T")
 FIRST_READ: Final = 21
-"""Messages of a page that are read before it is known how long they are: those of a page of the default length."""
+"""Items of a page that are read before it is known how long they are: those of a page of the default length."""
 READ_AHEAD: Final = 256
-"""Ordinals that are read at once where many messages of a page are deleted."""
-_ENCODE: Final = msgspec.json.Encoder().encode
+"""Ordinals that are read at once where many items of a page are deleted."""
 RECENT: Final = 5.0
 """Seconds for which an eventual read of a thread is answered from memory."""
 
@@ -112,6 +113,10 @@ class Reader:
                 return await self.due(tenant, query)
             case GetMessage():
                 return await self.message(tenant, query)
+            case GetItem():
+                return await self.item(tenant, query)
+            case ListItems():
+                return await self.items(tenant, query)
             case ListMessages():
                 return await self.messages(tenant, query)
             case GetHistory():
@@ -124,7 +129,7 @@ class Reader:
                 return await self._checkpoint_queries().answer(tenant, query)
             case ListErasures() | GetErasure():
                 return await self._erasure_queries().answer(tenant, query)
-            case ListMessagesAt() | GetMessageAt() | GetDifference() | GetBlame():
+            case ListMessagesAt() | GetMessageAt() | ListItemsAt() | GetItemAt() | GetDifference() | GetBlame():
                 return await self.past.answer(tenant, query)
             case _:
                 assert_never(query)
@@ -144,7 +149,7 @@ class Reader:
         self._check_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=retrieved_thread(view))
 
-    def _may_be_late(self, address: Address, query: GetThread | GetMessage | ListMessages) -> bool:
+    def _may_be_late(self, address: Address, query: GetThread | GetMessage | GetItem | ListMessages) -> bool:
         return query.consistency == "eventual" and not self._histories.may_be_erased(address)
 
     async def _recent(self, address: Address) -> ThreadView:
@@ -180,18 +185,43 @@ class Reader:
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """The current state of a message."""
-        present = await self._open(Address(tenant, query.thread_id), query)
-        message = await self._current.message(present, query.message_id)
-        if message is None or message.gone:
+        present, view = await self._item(tenant, query, query.message_id)
+        message = shown_message(view) if view is not None else None
+        if message is None:
             raise no_message(query.message_id)
-        view = present.thread
-        return Found(position=self._position(view), n=view.n, message=message_object(message))
+        return Found(position=self._position(present.thread), n=present.thread.n, message=message)
+
+    async def item(self, tenant: str, query: GetItem) -> Found:
+        """The current state of an item."""
+        present, view = await self._item(tenant, query, query.item_id)
+        if view is None:
+            raise no_item(query.item_id)
+        return Found(position=self._position(present.thread), n=present.thread.n, item=item_object(view))
+
+    async def _item(
+        self, tenant: str, query: GetMessage | GetItem, item_id: str
+    ) -> tuple[CurrentThread, ItemView | None]:
+        present = await self._open(Address(tenant, query.thread_id), query)
+        view = await self._current.item(present, item_id)
+        return present, None if view is None or view.gone else view
 
     async def messages(self, tenant: str, query: ListMessages) -> Found:
         """A page of messages, fewer than ``limit`` if they are long.
 
         A cursor may name a deleted message, but not one that the thread never had.
         """
+        view, page, backward = await self._page(tenant, query, shown_message)
+        messages = message_page(page.data, more=page.more, backward=backward)
+        return Found(position=self._position(view), n=view.n, messages=messages)
+
+    async def items(self, tenant: str, query: ListItems) -> Found:
+        """A page of items, with cursors as in :meth:`messages`."""
+        view, page, backward = await self._page(tenant, query, item_object)
+        return Found(position=self._position(view), n=view.n, items=item_page(page, backward=backward))
+
+    async def _page(
+        self, tenant: str, query: ListMessages, show: Callable[[ItemView], T | None]
+    ) -> tuple[ThreadView, ShownPage[T], bool]:
         present = await self._open(Address(tenant, query.thread_id), query)
         view = present.thread
         remaining = span(
@@ -200,23 +230,18 @@ class Reader:
             await self._cursor(present, "after", query.after),
             await self._cursor(present, "before", query.before),
         )
-        data: list[Message] = []
-        size, more = PageSize(self._page_bytes()), False
-        ahead = min(query.limit + 1, FIRST_READ)
-        while not (remaining.empty or more):
+        page = ShownPage[T](query.limit, self._page_bytes())
+        ahead = min(page.estimate_rest(), FIRST_READ)
+        while not (remaining.empty or page.more):
             ordinals = remaining.next_places(ahead)
-            views = await self._current.messages(present, ordinals)
-            there = [views[ordinal] for ordinal in ordinals if ordinal in views]
-            for message in map(message_object, there):
-                if len(data) == query.limit or not size.take(len(_ENCODE(message))):
-                    more = True
-                    break
-                data.append(message)
+            views = await self._current.items(present, ordinals)
+            for ordinal in ordinals:
+                if ordinal in views:
+                    page.take(views[ordinal].id, show(views[ordinal]))
             remaining = remaining.without(ordinals)
-            many_deleted = len(there) < len(ordinals) // 2
-            ahead = size.estimate_rest(READ_AHEAD if many_deleted else query.limit + 1 - len(data))
-        page = message_page(data, more=more, backward=remaining.goes_back(query.order))
-        return Found(position=self._position(view), n=view.n, messages=page)
+            many_deleted = len(views) < len(ordinals) // 2
+            ahead = page.estimate_rest(READ_AHEAD if many_deleted else None)
+        return view, page, remaining.goes_back(query.order)
 
     async def history(self, tenant: str, query: GetHistory) -> History:
         """A page of a thread's commits; deleted threads included."""
@@ -271,7 +296,7 @@ class Reader:
             raise Invalid("A pack answers no queries for erasures: ask a deployment.", code="no_erasures")
         return self._erasures
 
-    async def _open(self, address: Address, query: GetMessage | ListMessages) -> CurrentThread:
+    async def _open(self, address: Address, query: GetMessage | GetItem | ListMessages) -> CurrentThread:
         present: CurrentThread | None = None
         if self._may_be_late(address, query):
             present = await self._current.read_cached(address)
@@ -293,10 +318,9 @@ class Reader:
     async def _cursor(self, present: CurrentThread, param: str, message_id: str | None) -> int | None:
         if message_id is None:
             return None
-        if ids.is_message_id(message_id):
-            message = await self._current.message(present, message_id)
-            if message is not None:
-                return message.ordinal
+        item = await self._current.item(present, message_id)
+        if item is not None:
+            return item.ordinal
         raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)
 
     def _position(self, view: ThreadView) -> Position:

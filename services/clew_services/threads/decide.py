@@ -5,29 +5,37 @@ A command that would change nothing leads to no events and succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import assert_never
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from clew_events import error_texts, ids
 from clew_events.commands import (
+    AddItems,
     AddMessage,
+    ClearItems,
     CompleteErasure,
     CreateThread,
+    DeleteItem,
     DeleteMessage,
     DeleteThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
+    ItemCommand,
+    MessageCommand,
     OnThread,
     PlaceHold,
+    PopItem,
     ReleaseHold,
+    ReplaceItem,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.content import ExpiresAfter, Metadata
-from clew_events.errors import AlreadyErased, AlreadyExists, Held, NotFound
+from clew_events.errors import AlreadyErased, AlreadyExists, Held, Invalid, NotFound
 from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
@@ -38,18 +46,21 @@ from clew_events.events import (
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
     ThreadRestored,
     ToolResourcesUpdated,
 )
+from clew_events.items import read_item
 from clew_events.requests import MAX_PAIRS, ExpiresAfterIn, MetadataIn, MetadataPatch, NewMessage
 from clew_events.subjects import TENANT
 from clew_projections.fold import ThreadState, apply_difference
-from clew_projections.views import MessageView
+from clew_projections.views import ItemView
 from clew_services.threads import stored_content
-from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create
+from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create, check_room
 from clew_services.threads.stored_content import message_of
 
 
@@ -58,21 +69,21 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     thread: str,
     command_id: str,
     state: ThreadState,
-    message: MessageView | None = None,
+    items: Sequence[ItemView] = (),
     *,
     standing: Sequence[str] = (),
     limits: Limits = DEFAULT,
 ) -> tuple[Event, ...]:
     """The events that carry out a command on a thread in a state; none if nothing changes.
 
-    New ids are derived from ``thread`` and ``command_id``. ``message`` is the one that ``UpdateMessage`` and
-    ``DeleteMessage`` name, if the thread has it. ``standing`` are the standing legal holds that cover the thread, where
-    it is to be erased.
+    New ids are derived from ``thread`` and ``command_id``. ``items`` are those that the thread has or had under the ids
+    that the command names, oldest first; for ``PopItem``, its newest. ``standing`` are the standing
+    legal holds that cover the thread, where it is to be erased.
 
     Raises:
-        NotFound: the thread or the message does not exist or was deleted, or the thread has no such hold.
-        AlreadyExists: a thread with the requested id exists or existed.
-        Invalid: the thread would exceed a limit, or the reason of an erasure is no code.
+        NotFound: the thread or the item does not exist or was deleted, or the thread has no such hold.
+        AlreadyExists: a thread with the requested id exists or existed, or an item with that of a new one exists.
+        Invalid: the thread would exceed a limit, an item cannot be kept, or the reason of an erasure is no code.
         AlreadyErased: what is to be erased, restored or held was erased before.
         Held: a legal hold forbids the erasure.
         TooLarge: a message is longer than ``limits`` allows.
@@ -84,9 +95,10 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         if state.status != "absent":
             raise thread_exists(thread)
         check_create(limits, command.messages or ())
+        check_room(limits, thread, 0, len(command.items or ()))
         return _create(command, seed)
-    if isinstance(command, EraseThread | EraseMessage):
-        return _erase(command, state, message, seed, standing)
+    if isinstance(command, EraseThread | EraseMessage | EraseItem):
+        return _erase(command, state, items, seed, standing)
     if isinstance(command, RestoreThread):
         _check_unerased(thread, state)
         return () if state.status == "open" else (ThreadRestored(),)
@@ -105,9 +117,19 @@ def decide(  # noqa: C901, PLR0912 - one case a command
             check_add(limits, thread, state.messages, command.message)
             return _add(command, state, seed)
         case UpdateMessage():
-            return _update_message(command, _present(message, command.message_id))
-        case DeleteMessage():
-            return (ItemDeleted(item=_present(message, command.message_id).id),)
+            return _update_message(command, _present(items, command))
+        case DeleteMessage() | DeleteItem():
+            return (_delete(_present(items, command)),)
+        case AddItems():
+            check_room(limits, thread, state.messages, len(command.items))
+            there = frozenset(item.id for item in items if not item.deleted)
+            return _add_items(command.items, state.last_ordinal, there, seed)
+        case ReplaceItem():
+            return _replace(command, _present(items, command))
+        case PopItem():
+            return tuple(map(_delete, items))
+        case ClearItems():
+            return (ItemsCleared(),) if state.messages else ()
         case _:
             assert_never(command)
 
@@ -121,6 +143,7 @@ def _create(command: CreateThread, seed: tuple[str, ...]) -> tuple[Event, ...]:
         ThreadCreated(metadata=command.metadata or {}, tool_resources=tools),
         *_update_expiry(command.expires_after, None),
         *(_add_message(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
+        *_add_items(command.items or (), len(messages), frozenset(), seed),
     )
 
 
@@ -152,20 +175,62 @@ def _add(command: AddMessage, state: ThreadState, seed: tuple[str, ...]) -> tupl
 
 
 def _add_message(new: NewMessage, ordinal: int, seed: tuple[str, ...]) -> ItemAdded:
-    return ItemAdded(item=ids.message_id(ordinal, *seed, str(ordinal)), ordinal=ordinal, message=message_of(new))
+    return ItemAdded(item=ids.item_id(ordinal, *seed, str(ordinal)), ordinal=ordinal, message=message_of(new))
 
 
-def _update_message(command: UpdateMessage, message: MessageView) -> tuple[Event, ...]:
+def _add_items(items: Sequence[Raw], last: int, there: Container[str], seed: tuple[str, ...]) -> tuple[Event, ...]:
+    """The events that add items behind the ordinal ``last``; ``there`` are the ids that exist."""
+    added: dict[str, ItemAdded] = {}
+    for index, raw in enumerate(items):
+        new, ordinal = read_item(raw, f"items[{index}]"), last + 1 + index
+        item = new.id
+        if item is None:
+            prefix = ids.ITEM_PREFIXES.get(new.type, "item")
+            item = ids.item_id(ordinal, *seed, str(ordinal), prefix=prefix)
+        elif item in added:
+            first = added[item].ordinal - last - 1
+            raise Invalid(
+                f"Duplicate item found with id {item}, in 'items[{first}]' and 'items[{index}]'. Remove duplicate "
+                "items from your input and try again.",
+                param=f"items[{index}].id",
+            )
+        elif item in there:
+            why = f"Thread '{seed[0]}' has an item with id '{item}' already."
+            raise AlreadyExists(why, param=f"items[{index}].id")
+        added[item] = ItemAdded(item=item, ordinal=ordinal, body=new.body)
+    return tuple(added.values())
+
+
+def _replace(command: ReplaceItem, item: ItemView) -> tuple[Event, ...]:
+    new = read_item(command.item, "item")
+    if new.id is not None and new.id != item.id:
+        why = f"Invalid 'item.id': '{new.id}'. The item that is replaced has the id '{item.id}'."
+        raise Invalid(why, param="item.id")
+    if item.body == new.body:
+        return ()
+    return (ItemReplaced(item=item.id, ordinal=_ordinal(item), body=new.body),)
+
+
+def _delete(item: ItemView) -> ItemDeleted:
+    return ItemDeleted(item=item.id, ordinal=_ordinal(item))
+
+
+def _ordinal(item: ItemView) -> int | UnsetType:
+    """The ordinal that stands in the record, where the id does not carry it."""
+    return UNSET if ids.ordinal_of(item.id) == item.ordinal else item.ordinal
+
+
+def _update_message(command: UpdateMessage, message: ItemView) -> tuple[Event, ...]:
     to_set, to_unset = _difference(message.metadata, command.metadata, command.patch)
     if not to_set and not to_unset:
         return ()
-    return (ItemMetadataUpdated(item=message.id, set=to_set, unset=to_unset),)
+    return (ItemMetadataUpdated(item=message.id, ordinal=_ordinal(message), set=to_set, unset=to_unset),)
 
 
 def _erase(
-    command: EraseThread | EraseMessage,
+    command: EraseThread | EraseMessage | EraseItem,
     state: ThreadState,
-    message: MessageView | None,
+    items: Sequence[ItemView],
     seed: tuple[str, ...],
     standing: Sequence[str],
 ) -> tuple[Event, ...]:
@@ -181,12 +246,15 @@ def _erase(
     if isinstance(command, EraseThread):
         gone: tuple[Event, ...] = (ThreadDeleted(),) if state.status == "open" else ()
         return (*gone, ErasureRequested(erasure=erasure, items=None, code=command.reason))
-    if message is None:
-        raise no_message(command.message_id)
-    if message.erasure is not None:
-        raise already_erased(f"Message '{message.id}'", message.erasure)
-    gone = () if message.deleted else (ItemDeleted(item=message.id),)
-    return (*gone, ErasureRequested(erasure=erasure, items=(message.id,), code=command.reason))
+    if not items:
+        raise _not_found(command)
+    last = items[-1]
+    if last.erasure is not None:
+        raise already_erased(f"{'Message' if isinstance(command, EraseMessage) else 'Item'} '{last.id}'", last.erasure)
+    ordinals = tuple(item.ordinal for item in items)
+    named = UNSET if ordinals == (ids.ordinal_of(last.id),) else ordinals
+    request = ErasureRequested(erasure=erasure, items=(last.id,) * len(items), code=command.reason, ordinals=named)
+    return (request,) if last.deleted else (_delete(last), request)
 
 
 def _decide_hold(command: PlaceHold | ReleaseHold, state: ThreadState) -> tuple[Event, ...]:
@@ -207,10 +275,16 @@ def _check_unerased(thread: str, state: ThreadState) -> None:
         raise already_erased(f"Thread '{thread}'", state.erasure)
 
 
-def _present(message: MessageView | None, message_id: str) -> MessageView:
-    if message is None or message.gone:
-        raise no_message(message_id)
-    return message
+def _present(items: Sequence[ItemView], command: MessageCommand | ItemCommand) -> ItemView:
+    """The item that a command names, which is there; a message must be one that the Threads API can show."""
+    item = items[-1] if items else None
+    if item is None or item.gone or (isinstance(command, MessageCommand) and item.shown is None):
+        raise _not_found(command)
+    return item
+
+
+def _not_found(command: MessageCommand | ItemCommand) -> NotFound:
+    return no_message(command.about) if isinstance(command, MessageCommand) else no_item(command.about)
 
 
 def _difference(
@@ -243,6 +317,11 @@ def name_history(thread: str) -> str:
 def no_message(message_id: str) -> NotFound:
     """The error for a message that does not exist or was deleted."""
     return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
+
+
+def no_item(item_id: str) -> NotFound:
+    """The error for an item that does not exist or was deleted."""
+    return NotFound(f"No item found with id '{item_id}'.", code="item_not_found")
 
 
 def under_hold(thread: str, hold: str) -> Held:

@@ -20,11 +20,14 @@ from msgspec.structs import replace
 from clew_events import ids
 from clew_events.codec import EncodedCommit, encode
 from clew_events.commands import (
+    AddItems,
     Command,
     CreateThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
-    MessageCommand,
+    OneItemCommand,
+    PopItem,
     SetRetention,
     TenantCommand,
     digest,
@@ -33,6 +36,7 @@ from clew_events.commit import FORMAT, Commit, Position
 from clew_events.erasures import Erasure
 from clew_events.errors import ClewError, Conflict, Corrupt, Forbidden, Rejected, Unavailable
 from clew_events.events import Event
+from clew_events.items import own_ids
 from clew_events.subjects import TENANT, Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -40,7 +44,7 @@ from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread
 from clew_projections.tenant_state import TenantState
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
@@ -65,18 +69,25 @@ class _Task(Struct, frozen=True):
     actor: str
     by: str
     condition: Callable[[int], None] | None
+    named: frozenset[str]
+    """The ids of items that the command names."""
     impact: Impact | None = None
+
+    @property
+    def needs_items(self) -> bool:
+        """Whether the command cannot be decided on the thread alone."""
+        return bool(self.named) or isinstance(self.command, PopItem)
 
 
 class _Ground(Struct, frozen=True):
-    """The state that a decision is based on: the thread, its message, and whether they were just read (``fresh``).
+    """The state that a decision is based on: the thread, its items, and whether they were just read (``fresh``).
 
     ``tenant`` is what the tenant has ordered, for a command about that, and ``standing`` are the standing legal holds
     that cover the thread, for one that erases. They are always just read.
     """
 
     thread: ThreadView
-    message: MessageView | None
+    items: tuple[ItemView, ...]
     fresh: bool
     tenant: TenantState = TenantState()
     standing: tuple[str, ...] = ()
@@ -198,7 +209,7 @@ class Handler:
         how: Handled = "failed"
         try:
             impact = await self._measure(tenant, command)
-            task = _Task(command, address, command_id, command.actor or actor, by, condition, impact)
+            task = _Task(command, address, command_id, command.actor or actor, by, condition, _named(command), impact)
             async with self._turns.turn(address):
                 handled = await self._until_done(task, trace, fence)
             done, how = await self._confirm(handled.done, tenant), handled.how
@@ -262,7 +273,7 @@ class Handler:
         if encoded is None:
             position = Position(self._histories.shard(task.address), view.seq)
             return (
-                _HandledCommand(outcome(task.command, view, ground.message, position), "nothing")
+                _HandledCommand(outcome(task.command, view, ground.items, position), "nothing")
                 if ground.fresh
                 else None
             )
@@ -282,11 +293,11 @@ class Handler:
         after = advance(view, appended.recorded)
         self._memory.remember(after)
         recorded = appended.recorded
-        return _HandledCommand(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
+        return _HandledCommand(outcome(task.command, after, ground.items, recorded.position, recorded.commit), "ok")
 
     def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
         """The commit that carries out a command; none if it changes nothing."""
-        if isinstance(task.command, EraseThread | EraseMessage) and not self._may_erase:
+        if isinstance(task.command, EraseThread | EraseMessage | EraseItem) and not self._may_erase:
             raise Forbidden(
                 "Nothing can be erased here yet: whether JetStream encrypts its files at rest, and so cannot overwrite "
                 "them, is to be said with --encrypted-at-rest (CLEW_ENCRYPTED_AT_REST).",
@@ -295,11 +306,11 @@ class Handler:
         if isinstance(task.command, TenantCommand):
             events = decide_tenant(task.command, ground.tenant, task.impact)
         else:
-            inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
+            inputs = task.command, task.address.thread, task.id, ground.thread, ground.items
             events = decide(*inputs, standing=ground.standing, limits=self._limits)
         encoded = self._commit(task, ground.thread, events) if events else None
         if encoded is not None:
-            check_sizes(encoded, ground.thread, ground.message, self._max_payload())
+            check_sizes(encoded, ground.thread, ground.items, self._max_payload())
         # A command that the rules reject is rejected whatever version was expected (RFC 9110, 13.2.1).
         _check_version(task, ground.thread.n)
         return encoded
@@ -317,34 +328,34 @@ class Handler:
             by=task.by,
             command=task.command.named,
             # Why something is erased is kept as a code, in the event.
-            reason=None if isinstance(task.command, EraseThread | EraseMessage) else task.command.reason,
+            reason=None if isinstance(task.command, EraseThread | EraseMessage | EraseItem) else task.command.reason,
             prev=view.hash,
             events=events,
         )
         return encode(commit, [self._salt() for _ in range(len(events) + 1)])
 
     async def _ground(self, task: _Task) -> _Ground:
-        if isinstance(task.command, MessageCommand):
+        if task.needs_items:
             return await self._present(task)
         view = self._memory.recall(task.address)
         if view is None:
             # A thread to create most likely does not exist; the guard finds out.
             creating = isinstance(task.command, CreateThread)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
-        return await self._with_orders(task, _Ground(view, None, fresh=False))
+        return await self._with_orders(task, _Ground(view, (), fresh=False))
 
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
-        if isinstance(task.command, MessageCommand) or ground.thread.n == 0:
+        if task.needs_items or ground.thread.n == 0:
             return await self._present(task)
         view = await self._current.catch_up(ground.thread)
         self._memory.remember(view)
-        return await self._with_orders(task, _Ground(view, None, fresh=True))
+        return await self._with_orders(task, _Ground(view, (), fresh=True))
 
     async def _present(self, task: _Task) -> _Ground:
         present = await self._current.read_current(task.address)
         self._memory.remember(present.thread)
-        message = await self._message(task.command, present)
-        return await self._with_orders(task, _Ground(present.thread, message, fresh=True))
+        items = await self._items(task, present)
+        return await self._with_orders(task, _Ground(present.thread, items, fresh=True))
 
     async def _with_orders(self, task: _Task, ground: _Ground) -> _Ground:
         """A ground with what the tenant has ordered, where the command depends on it: never older than its view."""
@@ -354,10 +365,12 @@ class Handler:
             return replace(ground, standing=await self._tenants.find_holds(ground.thread))
         return ground
 
-    async def _message(self, command: Command, present: CurrentThread) -> MessageView | None:
-        if isinstance(command, MessageCommand):
-            return await self._current.message(present, command.message_id)
-        return None
+    async def _items(self, task: _Task, present: CurrentThread) -> tuple[ItemView, ...]:
+        """The items that a command is decided on; see :func:`clew_services.threads.decide.decide`."""
+        if isinstance(task.command, PopItem):
+            newest = await self._current.newest_item(present)
+            return (newest,) if newest is not None else ()
+        return await self._current.items_with(present, task.named) if task.named else ()
 
 
 def _check_version(task: _Task, n: int) -> None:
@@ -367,6 +380,13 @@ def _check_version(task: _Task, n: int) -> None:
         raise Conflict(f"{which} is at version {n}, not {expected}", param="expected_version")
     if task.condition is not None:
         task.condition(n)
+
+
+def _named(command: Command) -> frozenset[str]:
+    """The ids of items of a thread that is there: the one that a command is about, or those of new ones."""
+    if isinstance(command, OneItemCommand):
+        return frozenset((command.about,))
+    return frozenset(own_ids(command.items)) if isinstance(command, AddItems) else frozenset()
 
 
 def _thread_of(command: Command, tenant: str) -> str:

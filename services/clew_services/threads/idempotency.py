@@ -7,20 +7,21 @@ thread that has more commits than its view lists; from then on this process know
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from clew_events.commands import Command, CreateThread, MessageCommand, has_digest
-from clew_events.commit import Recorded
+from clew_events.commands import Command, CreateThread, OneItemCommand, PopItem, ReplaceItem, UpdateMessage, has_digest
+from clew_events.commit import Commit, Recorded
 from clew_events.errors import IdReused
 from clew_events.subjects import Address
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, deleted_message_ids, message_ids
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, item_ids, item_ordinals
 from clew_projections.history.histories import Histories
 from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.lru_cache import LRUCache
 from clew_projections.state.current import CurrentState
-from clew_projections.views import SpentId, ThreadView, absent
+from clew_projections.views import ItemView, SpentId, ThreadView, absent
 from clew_services.threads.decide import already_erased, thread_exists
 from clew_services.threads.result import Outcome, outcome
 
@@ -106,26 +107,29 @@ class Repeats:
             raise IdReused(f"the command id '{commit.id}' was already used for a different command", param="id")
         address = Address(view.tenant, view.id)
         then = view if commit.n == view.n else await self._view_at(address, commit.n)
-        message = None
-        if isinstance(command, MessageCommand) and not deleted_message_ids(commit):
-            message = await self._histories.message_at(address, command.message_id, commit.n)
-        done = outcome(command, then, message, first.position, commit)
-        await self._check_not_erased(done, view)
+        items: Sequence[ItemView] = ()
+        if isinstance(command, UpdateMessage | ReplaceItem | PopItem):
+            n = commit.n - 1 if isinstance(command, PopItem) else commit.n
+            items = tuple((await self._histories.items_at(address, item_ordinals(commit), n)).values())
+        done = outcome(command, then, items, first.position, commit)
+        await self._check_not_erased(done, commit, view)
         return done
 
-    async def _check_not_erased(self, done: Outcome, view: ThreadView) -> None:
+    async def _check_not_erased(self, done: Outcome, commit: Commit, view: ThreadView) -> None:
         """Check that what a first outcome shows was not erased since.
 
         Raises:
             AlreadyErased: it was, or is being erased.
         """
-        if (done.thread is not None or done.message is not None) and view.erasure is not None:
+        of_items = done.message is not None or done.popped is not UNSET or done.items is not None
+        if (done.thread is not None or of_items) and view.erasure is not None:
             raise already_erased(f"Thread '{view.id}'", view.erasure)
-        if done.message is not None:
-            present = await self._current.read_current(Address(view.tenant, view.id))
-            message = await self._current.message(present, done.message.id)
-            if message is not None and message.erasure is not None:
-                raise already_erased(f"Message '{message.id}'", message.erasure)
+        if not of_items:
+            return
+        present = await self._current.read_current(Address(view.tenant, view.id))
+        for item in (await self._current.items(present, item_ordinals(commit), deleted=True)).values():
+            if item.erasure is not None:
+                raise already_erased(f"{'Message' if done.message is not None else 'Item'} '{item.id}'", item.erasure)
 
     async def _view_at(self, address: Address, n: int) -> ThreadView:
         view = absent(*address)
@@ -143,5 +147,5 @@ def _may_have_made(command: Command, first: Recorded) -> bool:
     """
     if first.digest is not None:
         return has_digest(command, first.digest)
-    about = not isinstance(command, MessageCommand) or command.message_id in message_ids(first.commit)
+    about = not isinstance(command, OneItemCommand) or command.about in item_ids(first.commit)
     return about and command.named == first.commit.command

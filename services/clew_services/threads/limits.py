@@ -18,10 +18,10 @@ from clew_events import error_texts
 from clew_events.codec import EncodedCommit
 from clew_events.errors import Invalid, TooLarge
 from clew_events.requests import MAX_MESSAGES_PER_CREATE, NewMessage, NewText
-from clew_projections.api_objects import message_object
-from clew_projections.apply import advance_message, message_ids
+from clew_projections.api_objects import item_object, shown_message
+from clew_projections.apply import advance_items
 from clew_projections.fold import evolve
-from clew_projections.views import MessageView, ThreadView, encode
+from clew_projections.views import ItemView, ThreadView, encode
 
 _WIDEST: Final = 4
 """Most bytes of a character in UTF-8."""
@@ -31,8 +31,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The limits.
 
     ``message`` is the text of one message, in bytes of UTF-8 over all its parts: by default one text of the contract's
-    greatest length in any script. ``messages`` is the number of messages in a thread. ``create`` is the number of
-    messages in a command that creates a thread.
+    greatest length in any script. ``messages`` is the number of items in a thread, messages and others. ``create`` is
+    the number of messages in a command that creates a thread.
     """
 
     message: int = 1024 * 1024
@@ -64,9 +64,19 @@ def check_add(limits: Limits, thread: str, existing: int, message: NewMessage) -
         TooLarge: the message is too long.
     """
     _check_length(limits, message, "content")
-    if existing >= limits.messages:
+    check_room(limits, thread, existing, 1)
+
+
+def check_room(limits: Limits, thread: str, existing: int, new: int) -> None:
+    """Check that a thread of ``existing`` items has room for ``new`` ones.
+
+    Raises:
+        Invalid: it has not.
+    """
+    if existing + new > limits.messages:
+        more = f" {new} more would be too many." if new > 1 else ""
         raise Invalid(
-            f"Thread '{thread}' has {existing} messages, and cannot have more than {limits.messages}.",
+            f"Thread '{thread}' has {existing} messages, and cannot have more than {limits.messages}.{more}",
             code="thread_full",
         )
 
@@ -104,10 +114,10 @@ PLAIN: Final = 192 * 1024
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def check_sizes(encoded: EncodedCommit, thread: ThreadView, message: MessageView | None, limit: int) -> None:
+def check_sizes(encoded: EncodedCommit, thread: ThreadView, items: Sequence[ItemView], limit: int) -> None:
     """Validate that a commit, and the views and answers after it, have at most ``limit`` bytes each.
 
-    ``thread`` and ``message`` are the views that the commit changes, as they are before it. What only deletes is never
+    ``thread`` and ``items`` are the views that the commit changes, as they are before it. What only deletes is never
     refused.
 
     Raises:
@@ -117,10 +127,10 @@ def check_sizes(encoded: EncodedCommit, thread: ThreadView, message: MessageView
     if all(event.effect == "deletes" for event in commit.events):
         return
     _check("commit", (size := len(encoded.body)), limit, AROUND)
-    if message is not None or size * GROWTH + AROUND > limit:
-        for message_id in message_ids(commit):
-            after = advance_message(message, message_id, commit)
-            _check("message", len(_ENCODE(message_object(after))), limit, AROUND)
+    if items or size * GROWTH + AROUND > limit:
+        for view in advance_items({item.ordinal: item for item in items}, commit).values():
+            shown, item = shown_message(view), item_object(view)
+            _check("message", max(len(item), len(_ENCODE(shown))), limit, AROUND)
     state = thread
     for event in commit.events:
         state = evolve(state, event)

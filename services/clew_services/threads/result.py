@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from clew_events.commands import (
+    AddItems,
     AddMessage,
     Command,
     CompleteErasure,
+    DeleteItem,
+    DeleteMessage,
+    EraseItem,
+    EraseMessage,
     HoldCommand,
-    MessageCommand,
     OnTenant,
     PlaceStandingHold,
+    PopItem,
     ReleaseStandingHold,
     RemoveRetention,
+    ReplaceItem,
     SetRetention,
     ThreadCommand,
+    UpdateMessage,
     extract_metadata,
 )
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure
 from clew_events.events import ThreadEvent
 from clew_events.list_reply import FilterHold, RetentionEffect
-from clew_events.objects import Gone, HeldThread, Message, MessageReceipt, Thread, ThreadReceipt
+from clew_events.objects import Gone, HeldThread, ItemsReceipt, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
-from clew_projections.api_objects import content_object, held_thread, message_object, thread_object
-from clew_projections.apply import advance_message, deleted_message_ids, message_ids
-from clew_projections.views import MessageView, ThreadView
+from clew_projections.api_objects import content_object, held_thread, item_object, message_object, thread_object
+from clew_projections.apply import advance_items
+from clew_projections.views import ItemView, ThreadView
 from clew_services.threads.stored_content import parts_of
 from clew_services.threads.tenant_rules import retention_effect
 
@@ -49,19 +57,23 @@ class Outcome(Struct, frozen=True, kw_only=True):
     held: HeldThread | None = None
     retention: RetentionEffect | None = None
     standing: FilterHold | None = None
+    items: tuple[Raw, ...] | None = None
+    """The items that the command added, or put in the place of another."""
+    item_ids: tuple[str, ...] = ()
+    popped: Raw | UnsetType = UNSET
 
 
-def outcome(
+def outcome(  # noqa: C901 - one case a command
     command: Command,
     thread: ThreadView,
-    message: MessageView | None,
+    items: Sequence[ItemView],
     position: Position,
     commit: Commit | None = None,
 ) -> Outcome:
     """The outcome of a command, after which a thread is ``thread``.
 
-    ``message`` is the message concerned as it was before ``commit``, or after it; ``commit`` is ``None`` when nothing
-    had to change.
+    ``items`` are those concerned as they were before ``commit``, or after it; ``commit`` is ``None`` when nothing had
+    to change. That of ``PopItem`` is as it was before.
     """
     if commit is not None and (requested := requested_erasure(commit, position)) is not None:
         return Outcome(position=position, n=commit.n, erasure=requested)
@@ -76,11 +88,24 @@ def outcome(
             return Outcome(position=position, n=thread.n, thread=thread_object(thread))
         case SetRetention() | RemoveRetention() | PlaceStandingHold() | ReleaseStandingHold():
             return _ordered(command, Outcome(position=position, n=thread.n))
-        case AddMessage() | MessageCommand():
-            if commit is not None and (ids := deleted_message_ids(commit)):
-                gone = Gone(id=ids[0], object="thread.message.deleted")
-                return Outcome(position=position, n=thread.n, deleted=gone)
-            return Outcome(position=position, n=thread.n, message=_message(message, commit))
+        case PopItem():
+            popped = item_object(items[-1]) if items else UNSET
+            return Outcome(position=position, n=thread.n, popped=popped)
+        case AddItems() | ReplaceItem():
+            after = _added(commit) if isinstance(command, AddItems) else (_changed(items, commit),)
+            objects = tuple(map(item_object, after))
+            return Outcome(position=position, n=thread.n, items=objects, item_ids=tuple(item.id for item in after))
+        case DeleteMessage() | DeleteItem():
+            gone = Gone(
+                id=command.about,
+                object="thread.message.deleted" if isinstance(command, DeleteMessage) else "thread.item.deleted",
+            )
+            return Outcome(position=position, n=thread.n, deleted=gone)
+        case AddMessage() | UpdateMessage():
+            message = _added(commit)[0] if isinstance(command, AddMessage) else _changed(items, commit)
+            return Outcome(position=position, n=thread.n, message=message_object(message))
+        case EraseMessage() | EraseItem():
+            raise AssertionError("an erasure makes a commit")
         case _:
             assert_never(command)
 
@@ -142,14 +167,18 @@ def receipt(command: Command, outcome: Outcome) -> Done:
         held=outcome.held,
         retention=outcome.retention,
         standing=outcome.standing,
+        items=ItemsReceipt(id=command.thread_id, version=outcome.n, ids=outcome.item_ids)
+        if isinstance(command, AddItems | ReplaceItem)
+        else None,
+        popped=outcome.popped,
     )
 
 
-def _message(before: MessageView | None, commit: Commit | None) -> Message:
-    after = before
-    if commit is not None:
-        (message_id,) = message_ids(commit)
-        after = advance_message(before, message_id, commit)
-    if after is None:
-        raise AssertionError("a command about a message leaves one")
-    return message_object(after)
+def _added(commit: Commit | None) -> tuple[ItemView, ...]:
+    return tuple(advance_items({}, commit).values()) if commit is not None else ()
+
+
+def _changed(items: Sequence[ItemView], commit: Commit | None) -> ItemView:
+    """The item that a command changed, as it is after its commit."""
+    (item,) = items[-1:]
+    return advance_items({item.ordinal: item}, commit).get(item.ordinal, item) if commit is not None else item
