@@ -7,7 +7,7 @@ what it leaves open, what the live service enforced. Lengths are in Unicode char
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -33,10 +33,22 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """The base of all types that callers send: unknown fields are rejected, fields with a default may be omitted."""
 
 
-class NewText(Request, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    """A text part."""
+class NewTextValue(Request, frozen=True, kw_only=True):
+    """A text as answers show it."""
 
-    text: Body
+    value: Body
+    annotations: Annotated[tuple[str, ...], Meta(max_length=0)] = ()
+
+
+class NewText(Request, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """A text part: its text, or that as answers show it."""
+
+    text: Body | NewTextValue
+
+    @property
+    def value(self) -> str:
+        """The text, however it was given."""
+        return self.text if isinstance(self.text, str) else self.text.value
 
 
 class NewImageFileSource(Request, frozen=True, kw_only=True):
@@ -79,12 +91,26 @@ class NewAttachment(Request, frozen=True, kw_only=True):
 
 
 class NewMessage(Request, frozen=True, kw_only=True):
-    """A message to add to a thread."""
+    """A message to add to a thread.
+
+    It may be a message as answers show it: what Clew sets by itself is then ignored, and must be what Clew would set
+    it to; ``id`` and ``created_at``, which the new message has of its own, may be any.
+    """
 
     role: Role
     content: Body | Annotated[tuple[NewText | NewImageFile | NewImageUrl, ...], Meta(min_length=1)]
     attachments: tuple[NewAttachment, ...] | None = None
     metadata: MetadataIn | None = None
+    id: str | None = None
+    object: Literal["thread.message"] = "thread.message"
+    created_at: int | None = None
+    assistant_id: None = None
+    thread_id: str | None = None
+    run_id: None = None
+    status: Literal["completed"] = "completed"
+    completed_at: None = None
+    incomplete_at: None = None
+    incomplete_details: None = None
 
 
 class NewStaticChunking(StaticChunking, frozen=True, forbid_unknown_fields=True):

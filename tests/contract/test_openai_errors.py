@@ -143,8 +143,8 @@ def creating(cites: str, body: object, says: dict[str, object]) -> Row:
 @rows(
     creating("unknown top-level field", {"foo": 1}, error("Unknown parameter: 'foo'.", "unknown_parameter", "foo")),
     creating(
-        "unknown field of a message", {"messages": [{**HELLO, "id": "msg_1"}]},
-        error("Unknown parameter: 'messages[0].id'.", "unknown_parameter", "messages[0].id"),
+        "unknown field of a message", {"messages": [{**HELLO, "file_ids": []}]},
+        error("Unknown parameter: 'messages[0].file_ids'.", "unknown_parameter", "messages[0].file_ids"),
     ),
     creating(
         "wrong types: messages", {"messages": "hi"},

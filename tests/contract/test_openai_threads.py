@@ -283,8 +283,8 @@ async def test_metadata(service: Service, row: Row):
         answer=error("Unknown parameter: 'foo'.", "unknown_parameter", "foo"),
     ),
     Row(
-        cites="1.4 additionalProperties: false, of a message within", body={"messages": [{**HELLO, "id": "msg_1"}]},
-        status=400, answer=error("Unknown parameter: 'messages[0].id'.", "unknown_parameter", "messages[0].id"),
+        cites="1.4 additionalProperties: false, of a message within", body={"messages": [{**HELLO, "mood": 1}]},
+        status=400, answer=error("Unknown parameter: 'messages[0].mood'.", "unknown_parameter", "messages[0].mood"),
     ),
     Row(
         cites="1.4 additionalProperties: false, of a message", path=MESSAGES, body={**HELLO, "file_ids": []},

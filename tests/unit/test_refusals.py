@@ -116,11 +116,11 @@ def test_metadata_has_to_be_an_object():
 
 def test_an_unknown_field_is_named_wherever_it_stands():
     assert refused({"foo": 1}) == ("Unknown parameter: 'foo'.", "unknown_parameter", "foo")
-    message = {"role": "user", "content": "x", "id": "msg_1"}
+    message = {"role": "user", "content": "x", "mood": "sad"}
     assert refused({"messages": [message]}) == (
-        "Unknown parameter: 'messages[0].id'.",
+        "Unknown parameter: 'messages[0].mood'.",
         "unknown_parameter",
-        "messages[0].id",
+        "messages[0].mood",
     )
 
 
@@ -153,7 +153,10 @@ def test_content_may_be_one_of_two_types():
 
 def test_a_fault_inside_a_part_is_told_of_the_part_that_was_meant():
     assert refused(said([{"type": "text", "text": "a"}, {"type": "text", "text": 5}])) == (
-        "Invalid type for 'messages[0].content[1].text': expected a string, but got an integer instead.",
+        (
+            "Invalid type for 'messages[0].content[1].text': expected one of a string or object, but got an integer "
+            "instead."
+        ),
         "invalid_type",
         "messages[0].content[1].text",
     )
@@ -393,3 +396,22 @@ def test_every_pattern_that_a_request_has_to_fit_is_told_in_words(operation: Ope
     forms += [form for route in operation.routes for form in (route.body, route.form)]
     for form in filter(None, forms):
         assert patterns(msgspec.json.schema(form)) <= decode_errors._SHAPES.keys()
+
+
+def test_what_clew_sets_in_a_message_that_is_sent_back_may_not_be_other_than_clew_sets_it():
+    answered = {"role": "user", "content": [{"type": "text", "text": {"value": "x", "annotations": []}}]}
+    assert refused({"messages": [{**answered, "status": "in_progress"}]}) == (
+        "Invalid value: 'in_progress'. Supported values are: 'completed'.",
+        "invalid_value",
+        "messages[0].status",
+    )
+    assert refused({"messages": [{**answered, "run_id": "run_1"}]}) == (
+        "Invalid type for 'messages[0].run_id': expected null, but got a string instead.",
+        "invalid_type",
+        "messages[0].run_id",
+    )
+    answered["content"][0]["text"]["annotations"] = ["a"]
+    assert refused({"messages": [answered]})[1:] == (
+        "array_above_max_length",
+        "messages[0].content[0].text.annotations",
+    )

@@ -167,6 +167,11 @@ def _update_expiry(requested: ExpiresAfterIn | None, current: ExpiresAfter | Non
 
 
 def _add(command: AddMessage, state: ThreadState, seed: tuple[str, ...]) -> tuple[Event, ...]:
+    if command.message.thread_id not in {None, command.thread_id}:
+        other = command.message.thread_id
+        raise Invalid(
+            f"Invalid 'thread_id': '{other}'. The message is added to '{command.thread_id}'.", param="thread_id"
+        )
     added = _add_message(command.message, state.last_ordinal + 1, seed)
     tools = stored_content.with_attachments(state.tool_resources, (command.message,), *seed)
     if tools == state.tool_resources:

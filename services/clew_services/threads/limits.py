@@ -97,7 +97,7 @@ def _check_length(limits: Limits, message: NewMessage, path: str) -> None:
 def _texts(message: NewMessage) -> list[str]:
     if isinstance(message.content, str):
         return [message.content]
-    return [part.text for part in message.content if isinstance(part, NewText)]
+    return [part.value for part in message.content if isinstance(part, NewText)]
 
 
 AROUND: Final = 4096

@@ -64,7 +64,7 @@ def parts_of(new: NewMessage) -> tuple[Part, ...]:
 def _part(part: NewText | NewImageFile | NewImageUrl) -> Part:
     match part:
         case NewText():
-            return Text(part.text)
+            return Text(part.value)
         case NewImageFile():
             return ImageFile(ImageFileSource(part.image_file.file_id, part.image_file.detail))
         case NewImageUrl():

@@ -122,6 +122,8 @@ _SENTENCES: Final[dict[str, Callable[[str, Violation], Invalid]]] = {
 def _expected(schema: Schema) -> str:
     """The name of what a schema accepts, with its article; null is not named."""
     names = [name for name in dict.fromkeys(map(_name, branches(schema))) if name != "null"]
+    if not names:
+        return "null"
     article = "an" if names[0][0] in "aio" else "a"
     return f"{'one of ' if len(names) > 1 else ''}{article} {' or '.join(names)}"
 
