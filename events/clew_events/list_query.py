@@ -8,7 +8,9 @@ All fields of a :class:`Condition` must hold, so ``{}`` matches every thread. Co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
@@ -30,6 +32,9 @@ POSITIONS_PATTERN: Final = r"^[0-9]{1,2}-[0-9]{1,15}(,[0-9]{1,2}-[0-9]{1,15}){0,
 
 OrderBy = Literal["created", "updated", "match"]
 Direction = Literal["asc", "desc"]
+Kind = Literal["thread", "conversation"]
+PREFIXES: Final[Mapping[Kind, str]] = MappingProxyType({"thread": "thread", "conversation": "conv_"})
+"""What the ids of each kind begin with."""
 Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Moment = datetime | Seconds
 Whole = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -143,15 +148,16 @@ _CONDITIONS: Final = frozenset({"every", "some", "no"})
 class ListThreads(Request, frozen=True, kw_only=True):
     """A page of the tenant's threads, from the index, without deleted threads.
 
-    ``where`` filters threads. ``search`` selects threads with a message that contains all of its words, and orders by
-    ``match``: the newest such message of each thread. Without a search, the order is by ``created`` (the default) or
-    ``updated``. ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; with
-    ``before`` alone it is the page right before that cursor. When ordered by ``created``, a thread's id also works.
-    ``count`` adds the number of all matching threads, and ``facets``
-    the most frequent values of metadata keys. ``at_least`` waits until the index has reached a position
-    ``<shard>-<sequence>``, or several with commas.
+    ``where`` filters threads, and ``kind`` chooses conversations, whose ids begin with ``conv_``, or all others.
+    ``search`` selects threads with a message, or another item, that contains all of its words, and orders by ``match``:
+    the newest such message of each thread. Without a search, the order is by ``created`` (the default) or ``updated``.
+    ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; with ``before``
+    alone it is the page right before that cursor. When ordered by ``created``, a thread's id also works. ``count`` adds
+    the number of all matching threads, and ``facets`` the most frequent values of metadata keys. ``at_least`` waits
+    until the index has reached a position ``<shard>-<sequence>``, or several with commas.
     """
 
+    kind: Kind | None = None
     where: Condition | None = None
     search: Annotated[str, Meta(max_length=MAX_SEARCH)] | None = None
     order_by: OrderBy | None = None

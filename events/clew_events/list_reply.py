@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from clew_events.content import Anchor, Disposal, Role
+from clew_events.content import Anchor, Disposal
 from clew_events.list_query import Condition
 from clew_events.objects import HeldThread, Thread
 
@@ -23,7 +23,7 @@ class Excerpt(Struct, frozen=True, kw_only=True):
     """A match of a search: the message, and the part of its text around the words."""
 
     message_id: str
-    role: Role
+    role: str
     pieces: tuple[Piece, ...]
 
 

@@ -6,17 +6,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.client import Clew as Client
 from clew_events.client import connect
-from clew_events.commands import AddItems, EraseItem
+from clew_events.commands import AddItems, CreateThread, EraseItem
 from clew_events.errors import AlreadyErased, AlreadyExists, IdReused, Invalid, NotFound, TooLarge
+from clew_events.list_query import ListThreads
+from clew_projections.index.index import CurrentIndex
 from clew_services.compose import Clew
+from support.asgi import call
+from support.indexes import caught_up, fed
 from support.nats_services import served
 from support.truth import buckets_equal_the_log, projecting
 
@@ -209,3 +215,55 @@ async def test_an_id_is_found_among_many_that_callers_chose(clew: Clew, deployme
             *(client.add_items(thread, [note(n, id="one")]) for n in range(4)), return_exceptions=True
         )
         assert sorted(isinstance(each, AlreadyExists) for each in done) == [False, True, True, True]
+
+
+async def test_the_words_of_any_item_are_searched_and_kinds_are_listed(clew: Clew, deployment, tmp_path: Path) -> None:
+    found = {"type": "function_call", "arguments": '{"animal": "giraffe"}', "deep": [{"a": ["zebra"]}]}
+    hidden = dict.fromkeys(("data", "result", "encrypted_content", "image_url", "file_data"), "walrus")
+    index = CurrentIndex(clew.index_in(tmp_path))
+
+    async def listed(**how: Any) -> list[str]:
+        await caught_up(clew, tmp_path)
+        return [each.id for each in (await index.list("default", ListThreads(order="asc", **how))).data]
+
+    async with served(clew), fed(clew, tmp_path), connect(deployment.url) as client:
+        await client.create_thread(thread_id="thread_1", items=[note(1, said="heron")])
+        long = {"long": "eleph" + "x" * 33_000, "id": "own"}
+        await client.create_thread(thread_id="conv_1", items=[{**found, **hidden, **long}])
+        await client.create_thread(thread_id="conv_2")
+        assert await listed(search="giraffe zebra") == ["conv_1"]
+        assert await listed(search="heron") == ["thread_1"]
+        assert await listed(search="walrus") == await listed(search="eleph*") == []
+        assert await listed(search="heron", kind="conversation") == []
+        assert await listed() == ["thread_1", "conv_1", "conv_2"]
+        assert await listed(kind="conversation") == ["conv_1", "conv_2"]
+        assert await listed(kind="thread") == ["thread_1"]
+        both = ListThreads(kind="conversation", limit=1, count=True)
+        page = await index.list("default", both)
+        assert page.count is not None
+        assert ([each.id for each in page.data], page.count.threads) == (["conv_2"], 2)
+        rest = await index.list("default", replace(both, after=page.next))
+        assert [each.id for each in rest.data] == ["conv_1"]
+        with pytest.raises(Invalid, match="another question"):
+            await index.list("default", replace(both, kind="thread", after=page.next))
+        await client.replace_item("conv_1", "own", {"type": "note", "text": "quail"})
+        assert (await listed(search="giraffe"), await listed(search="quail")) == ([], ["conv_1"])
+        await client.delete_item("conv_1", "own")
+        assert await listed(search="quail") == []
+
+
+async def test_a_message_as_it_is_answered_can_be_sent_back(clew: Clew) -> None:
+    parts = [{"type": "text", "text": "Hi"}, {"type": "image_file", "image_file": {"file_id": "file-1"}}]
+    said = {"role": "assistant", "content": parts, "metadata": {"a": "b"}}
+    for thread in ("thread_a", "thread_b"):
+        await clew.handler.handle("acme", CreateThread(thread_id=thread))
+    first = await call(clew, "POST", "/v1/threads/thread_a/messages", json.dumps(said).encode())
+    again = await call(clew, "POST", "/v1/threads/thread_a/messages", first.body)
+    before, after = json.loads(first.body), json.loads(again.body)
+    assert (again.status, after["id"] == before["id"]) == (200, False)
+    kept = ("role", "content", "metadata", "attachments", "thread_id")
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    elsewhere = await call(clew, "POST", "/v1/threads/thread_b/messages", first.body)
+    assert (elsewhere.status, elsewhere.error["param"]) == (400, "thread_id")
+    within = await call(clew, "POST", "/v1/threads", b'{"messages": [%s]}' % first.body)
+    assert within.status == 200

@@ -9,12 +9,13 @@ import msgspec
 
 from clew_events.commit import Position
 from clew_events.errors import Invalid
-from clew_events.list_query import Condition, Direction, ListThreads, OrderBy, positions_text
+from clew_events.list_query import Condition, Direction, Kind, ListThreads, OrderBy, positions_text
 
 
 class ListOptions(TypedDict, total=False):
     """The fields of :class:`~clew_events.list_query.ListThreads`, which documents them. All are optional."""
 
+    kind: Kind | None
     where: Condition | Mapping[str, object] | None
     search: str | None
     order_by: OrderBy | None
@@ -47,6 +48,7 @@ def build_query(options: ListOptions) -> ListThreads:
     """
     at_least = options.get("at_least")
     return ListThreads(
+        kind=options.get("kind"),
         where=as_condition(options.get("where")),
         search=options.get("search"),
         order_by=options.get("order_by"),

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
-from clew_events.list_query import ActorTest, Condition, HoldTest, IdTest, MetadataTest, NumberTest, Test, TimeTest
+from clew_events.list_query import (
+    PREFIXES,
+    ActorTest,
+    Condition,
+    HoldTest,
+    IdTest,
+    ListThreads,
+    MetadataTest,
+    NumberTest,
+    Test,
+    TimeTest,
+)
 from clew_projections.index.rows import OPTIONAL, SECOND, holds_text, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 
@@ -183,6 +195,8 @@ _MOST_TERMS: Final = 1000
 """The most values whose numbers of threads are added up."""
 
 
+WALKED: Final = 5
+"""How many threads can be looked at in order in the time in which one is gathered and sorted."""
 _FEW: Final = 1000
 """So many threads are sorted at once; more are read in order."""
 
@@ -205,13 +219,30 @@ def find_few(connection: sqlite3.Connection, tenant: int, condition: Condition) 
     return None
 
 
+def where_of(query: ListThreads) -> Condition | None:
+    """Return the whole condition of a query: ``where``, and that of its ``kind``."""
+    if query.kind is None:
+        return query.where
+    kind = Condition(id=IdTest(prefix=PREFIXES[query.kind]))
+    return kind if query.where is None else Condition(every=(query.where, kind))
+
+
+def few_of_kind(connection: sqlite3.Connection, tenant: int, query: ListThreads, threads: int) -> Sql | None:
+    """Return the threads of a query's kind, if all are sorted sooner than a page of them is met among ``threads``."""
+    if query.kind is None:
+        return None
+    most = min(_FEW, math.isqrt(query.limit * threads // WALKED))
+    held = _ids(IdTest(prefix=PREFIXES[query.kind]))
+    return _few_among(connection, tenant, "thread t INDEXED BY thread_id WHERE 1", held, most)
+
+
 _EXPIRING: Final = "thread t INDEXED BY thread_expiring WHERE t.deleted = 0 AND t.expires_at IS NOT NULL"
 
 
-def _few_among(connection: sqlite3.Connection, tenant: int, threads: str, held: Sql) -> Sql | None:
+def _few_among(connection: sqlite3.Connection, tenant: int, threads: str, held: Sql, most: int = _FEW) -> Sql | None:
     matches = f"SELECT 1 FROM {threads} AND t.tenant = ? AND {held.text} LIMIT ?"
-    found = connection.execute(f"SELECT count(*) FROM ({matches})", (tenant, *held.values, _FEW + 1)).fetchone()
-    return Sql(threads) if int(found[0]) <= _FEW else None
+    found = connection.execute(f"SELECT count(*) FROM ({matches})", (tenant, *held.values, most + 1)).fetchone()
+    return Sql(threads) if int(found[0]) <= most else None
 
 
 class Candidates(NamedTuple):

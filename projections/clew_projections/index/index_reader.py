@@ -19,7 +19,7 @@ from clew_events.list_query import Condition, ListHolds, ListThreads
 from clew_events.list_reply import Count, Facet, FacetValue, Freshness, HoldPage, ThreadList
 from clew_events.objects import HeldThread
 from clew_projections.index import list_page
-from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions, find_few
+from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions, few_of_kind, find_few, where_of
 from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_excerpt
 from clew_projections.index.rows import holds_text, moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
@@ -147,10 +147,13 @@ class IndexReader:
         conditions = Conditions(self._connection, owner)
         span = Page(self._place(owner, query, "after"), self._place(owner, query, "before"))
         selection = Selection(owner, threads, TRUE, None)
-        if query.where is not None:
-            candidates = CandidatePlanner(self._connection, conditions).candidates(query.where)
-            few = find_few(self._connection, owner, query.where)
-            selection = Selection(owner, threads, conditions.sql(query.where), candidates, few)
+        where = where_of(query)
+        if where is not None:
+            candidates = CandidatePlanner(self._connection, conditions).candidates(where)
+            few = find_few(self._connection, owner, query.where) if query.where is not None else None
+            if few is None and candidates is None and query.kind is not None:
+                few = few_of_kind(self._connection, owner, query, threads)
+            selection = Selection(owner, threads, conditions.sql(where), candidates, few)
         search = None if wanted is None else Search(self._connection, wanted, selection)
         page: list[ScanHit] | list[Hit]
         if search is None:
@@ -160,7 +163,7 @@ class IndexReader:
         count, facets = None, None
         if query.count or query.facets:
             counter = Counter(self._connection, conditions, selection)
-            everything = query.where is None and search is None
+            everything = where is None and search is None
             count, facets = counter.answer(search, everything=everything, count=query.count, facets=query.facets)
         size = PageSize(room - len(_ENCODE(facets)))
         data = tuple(takewhile(lambda thread: size.take(len(thread)), map(_encode_list, page[: query.limit])))

@@ -44,7 +44,8 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 def fingerprint(query: ListThreads) -> bytes:
     """Return a hash that two queries share exactly if they list the same threads in the same order."""
-    asked = ListThreads(where=query.where, search=query.search, order_by=query.ordered_by, order=query.order)
+    kind, where, search = query.kind, query.where, query.search
+    asked = ListThreads(kind=kind, where=where, search=search, order_by=query.ordered_by, order=query.order)
     return hashlib.sha256(_CANONICAL.encode(asked)).digest()[:8]
 
 

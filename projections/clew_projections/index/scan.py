@@ -6,13 +6,11 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from clew_events.list_query import Direction, ListThreads
-from clew_projections.index.conditions import Candidates, Sql, join_sql
+from clew_projections.index.conditions import WALKED, Candidates, Sql, join_sql
 from clew_projections.index.list_page import Place
 
 _MERGED: Final = 32
 """So many values are read off in order each, and what is found is merged."""
-_WALKED: Final = 5
-"""How many threads can be looked at in order in the time in which one is gathered and sorted."""
 
 
 class ScanHit(NamedTuple):
@@ -141,4 +139,4 @@ def _scan_candidates(candidates: Candidates) -> Sql:
 
 def _are_few(candidates: Candidates, selection: Selection, limit: int) -> bool:
     # Gathering costs all candidates; walking in order costs all threads until enough candidates were met.
-    return _WALKED * candidates.threads**2 <= limit * selection.threads
+    return WALKED * candidates.threads**2 <= limit * selection.threads

@@ -20,6 +20,7 @@ from clew_services.cli.terminal import echo, print_json
 @click.command("list")
 @click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="Only threads with this metadata.")
 @click.option("--search", help="Only threads with a message that has all these words.")
+@click.option("--kind", type=click.Choice(["thread", "conversation"]), help="Only threads of this kind.")
 @click.option("--where", help="Only threads that match this condition, in JSON.")
 @click.option("--query", default="{}", help="The whole query in JSON; other options override it.")
 @click.option("--order-by", type=click.Choice(["created", "updated", "match"]), help="[default: created]")

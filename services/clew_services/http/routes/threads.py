@@ -112,6 +112,8 @@ class Threads:
 def question(asked: PageOfThreads) -> ListThreads:
     """The question that a query string asks: what ``query`` says, and what the other parameters add to that.
 
+    It is about threads, and not about conversations, unless ``query`` says so.
+
     Raises:
         Invalid: it is no question, or ``query`` and another parameter both say the same field.
     """
@@ -121,7 +123,7 @@ def question(asked: PageOfThreads) -> ListThreads:
         plain["count"] = plain["count"] == "true"
     for name in (name for name in plain if name in whole):
         raise Invalid(f"Invalid '{name}': it is given in 'query' too. Say it once.", param=name)
-    return validation.convert({**whole, **plain}, ListThreads)
+    return validation.convert({"kind": "thread", **whole, **plain}, ListThreads)
 
 
 def _decode_conditions(text: str) -> dict[str, object]:

@@ -31,11 +31,13 @@ function event(each) {
     case "ExpiryUpdated":
       return each.expires_after ? `expires ${expiry(each.expires_after)}` : "does not expire any more";
     case "ItemAdded":
-      return `${each.message.role}: “${beginning(texts(each.message), 120)}”`;
+      return item(each);
+    case "ItemReplaced":
+      return `replaced: ${item(each)}`;
     case "ItemMetadataUpdated":
       return `message: ${difference(each)}`;
     case "ItemDeleted":
-      return "deleted a message";
+      return /^msg_/.test(each.item) ? "deleted a message" : "deleted an item";
     case "ThreadDeleted":
       return "deleted the thread";
     case "HoldPlaced":
@@ -83,6 +85,13 @@ function difference({ set = {}, unset = [] }) {
 function some(keys) {
   const named = keys.slice(0, NAMED).map((key) => beginning(key, 40));
   return keys.length > NAMED ? `${named.join(", ")} and ${keys.length - NAMED} more` : named.join(", ");
+}
+
+/** By whom an item is, and how it begins; or what sort of item it is, where it is no message. */
+function item({ message, body }) {
+  if (message) return `${message.role}: “${beginning(texts(message), 120)}”`;
+  if (typeof body?.content === "string") return `${beginning(String(body.role), 40)}: “${beginning(body.content, 120)}”`;
+  return beginning(String(body?.type ?? "message").replace(/_/g, " "), 60);
 }
 
 function texts(message) {
