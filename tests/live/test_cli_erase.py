@@ -202,7 +202,7 @@ def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
         ((thread, "--where", "{}"), "either THREADs or a filter"),
         (("--message", MESSAGE, "--where", "{}"), "--message takes the one THREAD"),
         ((thread, thread + "x", "--message", MESSAGE), "--message takes the one THREAD"),
-        ((thread, "--message", "msg_1"), "a message id is"),
+        ((thread, "--message", "msg 1"), "an item id is"),
         (("x",), "a thread id begins with"),
     ):
         assert words in cli.refused(2, "erase", *arguments, "--yes")

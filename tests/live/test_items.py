@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
@@ -20,6 +22,7 @@ from clew_events.commands import AddItems, CreateThread, EraseItem
 from clew_events.errors import AlreadyErased, AlreadyExists, IdReused, Invalid, NotFound, TooLarge
 from clew_events.list_query import ListThreads
 from clew_projections.index.index import CurrentIndex
+from clew_services.cli import main
 from clew_services.compose import Clew
 from support.asgi import call
 from support.indexes import caught_up, fed
@@ -267,3 +270,26 @@ async def test_a_message_as_it_is_answered_can_be_sent_back(clew: Clew) -> None:
     assert (elsewhere.status, elsewhere.error["param"]) == (400, "thread_id")
     within = await call(clew, "POST", "/v1/threads", b'{"messages": [%s]}' % first.body)
     assert within.status == 200
+
+
+async def test_on_the_command_line_items_are_lines_of_json(clew: Clew, deployment, tmp_path: Path) -> None:
+    def run(*arguments: str, said: bytes = b"", code: int = 0) -> str:
+        result = CliRunner().invoke(main, ["item", *arguments], env={"CLEW_NATS": deployment.url}, input=said)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    def use() -> None:
+        added = run("add", "thread_a", said=b"%s\n\n" % bytes(CALL) + b'{"type": "note", "n": 1.10}\n')
+        assert re.fullmatch(r"item +fc_1\nitem +(item_\w{24})\nn +2\n", added)
+        assert run("get", "thread_a", "fc_1").encode() == bytes(CALL) + b"\n"
+        assert [json.loads(line)["type"] for line in run("list", "thread_a").splitlines()] == ["function_call", "note"]
+        assert "fc_1" in run("replace", "thread_a", "fc_1", said=b'{"type":"note","n":2}')
+        assert run("pop", "thread_a").endswith('"type":"note","n":1.10}\n')
+        assert "fc_1" in run("delete", "thread_a", "fc_1", "--expected-version", "4")
+        assert "No item found" in run("delete", "thread_a", "fc_1", code=6)
+        assert json.loads(run("clear", "thread_a", "--json"))["thread"]["id"] == "thread_a"
+        assert run("list", "thread_a") == ""
+
+    async with served(clew):
+        await clew.handler.handle("default", CreateThread(thread_id="thread_a"))
+        await asyncio.to_thread(use)

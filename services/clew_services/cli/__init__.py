@@ -24,6 +24,7 @@ _COMMANDS = {
     "init": "Create a deployment's streams, buckets and consumers on a NATS server.",
     "serve": "Run chosen roles of Clew against a NATS server.",
     "thread": "Create, change and read threads.",
+    "item": "Add, read, replace and delete the items of a thread.",
     "history": "Show a thread's commits.",
     "replay": "Show a thread as of a moment, or follow commits as they are stored.",
     "state": "Show a thread and its messages, now or as of a moment.",

@@ -44,7 +44,7 @@ class _Outcome(Struct):
 
 @click.command("erase")
 @click.argument("threads", metavar="[THREAD]...", nargs=-1)
-@click.option("--message", "message", metavar="MESSAGE", help="Erase this message of THREAD, and leave the thread.")
+@click.option("--message", "message", metavar="MESSAGE", help="Erase this message, or other item, of THREAD alone.")
 @click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="All threads with this metadata.")
 @click.option("--where", metavar="FILTER", help="All threads that match, as for 'clew thread list'.")
 @click.option("--reason", metavar="CODE", help="Why, as a code of letters, digits and '_.:-': it is kept for ever.")
@@ -123,16 +123,18 @@ async def _erase(
 def _check_message(message: str | None, threads: Sequence[str]) -> None:
     if message is not None and len(threads) != 1:
         raise click.UsageError("--message takes the one THREAD that the message is in")
-    if message is not None and not ids.is_message_id(message):
-        raise click.BadParameter("a message id is 'msg_' and 24 letters and digits", param_hint="--message")
+    if message is not None and not ids.is_item_id(message):
+        raise click.BadParameter(f"an item id is {ids.ITEM_ID_FORM}", param_hint="--message")
 
 
 async def _request(clew: Clew, outcome: _Outcome, thread: str, message: str | None, reason: str | None) -> None:
     try:
         if message is None:
             done = await clew.erase_thread(thread, reason=reason)
-        else:
+        elif ids.is_message_id(message):
             done = await clew.erase_message(thread, message, reason=reason)
+        else:
+            done = await clew.erase_item(thread, message, reason=reason)
         outcome.erasures.append(done.erasure)
     except AlreadyErased as fault:
         outcome.refused.append((thread, await _explain(clew, fault, thread, message)))
