@@ -45,7 +45,7 @@ async def messages(seconds: float) -> list[Lane]:
         try:
             long = (await made(clew, LONG)).id
             shorts = [(await made(clew, SHORT)).id for _ in range(2_000)]
-            await _projected(clew)
+            await wait_until_projected(clew)
             return [
                 *(await _appending(nc, running, shorts, long, seconds)),
                 *(await _paging(nc, running, shorts, long, seconds)),
@@ -54,14 +54,14 @@ async def messages(seconds: float) -> list[Lane]:
             await nc.close()
 
 
-async def made(clew: Clew, length: int) -> ThreadView:
-    """A thread with so many messages, written straight to the log."""
+async def made(clew: Clew, length: int, *, own: bool = False) -> ThreadView:
+    """A thread with so many messages, written straight to the log, under ids of the caller's ``own`` or Clew's."""
     log = Log(clew.js, clew.deployment.shards)
     view = absent(TENANT, ids.random_id("thread_"))
     while view.messages < length:
         first = view.last_ordinal + 1
         some = range(first, min(first + A_COMMIT, length + 1))
-        events: tuple[Event, ...] = tuple(_added(view.id, ordinal) for ordinal in some)
+        events: tuple[Event, ...] = tuple(_added(view.id, ordinal, own) for ordinal in some)
         if view.n == 0:
             events = (ThreadCreated(metadata={}, tool_resources=ToolResources()), *events)
         commit = Commit(
@@ -85,16 +85,16 @@ async def made(clew: Clew, length: int) -> ThreadView:
     return view
 
 
-async def _projected(clew: Clew) -> None:
+async def wait_until_projected(clew: Clew) -> None:
     """Wait until the projector has seen everything: what is measured is Clew at work, not one that just started."""
     for shard in range(clew.deployment.shards):
         while (state := await clew.generations.position(shard).state()).num_pending or state.num_ack_pending:
             await asyncio.sleep(0.1)
 
 
-def _added(thread: str, ordinal: int) -> ItemAdded:
+def _added(thread: str, ordinal: int, own: bool) -> ItemAdded:
     text = (Text(f"Line {ordinal} of a long conversation."),)
-    name = ids.item_id(ordinal, thread)
+    name = f"own-{ordinal}" if own else ids.item_id(ordinal, thread)
     return ItemAdded(item=name, ordinal=ordinal, message=Message(role="user", content=text, metadata={}))
 
 

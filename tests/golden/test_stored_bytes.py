@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec import Raw
 
 from clew_events import codec, events
 from clew_events.commit import Commit, Position, record_hash
@@ -99,6 +100,15 @@ def commit(n: int, prev: str | None, *recorded: events.Event, microsecond: int =
 
 COMMITS = {
     "commit-with-every-event": commit(1, None, *FIRST_EVENTS.values()),
+    "items": commit(
+        1,
+        None,
+        events.ItemAdded(item="own-1", ordinal=7, body=Raw(b'{"type":"x","n":[1.10,1e400,-0],"s":"\\u00e9\\/"}')),
+        events.ItemReplaced(item="own-1", ordinal=7, body=Raw(b'{"type":"y"}')),
+        events.ItemMetadataUpdated(item="own-1", ordinal=7, set={"a": "1"}, unset=()),
+        events.ItemDeleted(item="own-1", ordinal=7),
+        events.ErasureRequested(erasure="erasure_1", items=("own-1", "own-1"), code=None, ordinals=(3, 7)),
+    ),
     "chain-1": commit(1, None, events.ThreadCreated(metadata={}, tool_resources=ToolResources())),
     "chain-2": commit(2, FIRST_HASH, FIRST_EVENTS["MetadataUpdated"], microsecond=0),
     "chain-3": commit(3, SECOND_HASH, FIRST_EVENTS["ThreadDeleted"]),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from clew_events.commands import AddItems, Command, OneItemCommand, PopItem
+from clew_events.commands import Command
 from clew_events.errors import ClewError
 from clew_events.events import Event
-from clew_events.items import own_ids
 from clew_projections.apply import advance_items
 from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import ItemView
 from clew_services.threads.decide import decide
 from support.commits import THREAD, commit
+from support.simulation import concerned
 
 
 def given(*events: Event) -> Given:
@@ -48,12 +48,7 @@ class When:
     def events(self) -> tuple[Event, ...]:
         """What the rules make of it."""
         command = self._command
-        named = {command.about} if isinstance(command, OneItemCommand) else set()
-        named |= set(own_ids(command.items)) if isinstance(command, AddItems) else set()
-        items = [view for _, view in sorted(self._before.items.items()) if view.id in named]
-        if isinstance(command, PopItem):
-            items = [view for view in self._before.items.values() if not view.gone][-1:]
-        return decide(command, THREAD, self._id, self._before.state, items)
+        return decide(command, THREAD, self._id, self._before.state, concerned(command, self._before.items))
 
     @property
     def state(self) -> ThreadState:

@@ -195,6 +195,32 @@ def _happen(now: State, event: JSON, at: str) -> None:  # noqa: C901, PLR0912 - 
             raise AssertionError(other)
 
 
+def items(history: Sequence[Kept]) -> list[JSON]:
+    """The items that are there, in their order: what each was last said to be, and its id."""
+    now: list[JSON] = []
+    for event in (event for each in history for event in each.commit["events"]):
+        at = next((at for at in reversed(range(len(now))) if now[at]["id"] == event.get("item")), len(now))
+        match event["type"]:
+            case "ItemAdded":
+                now.append(_item(event))
+            case "ItemReplaced":
+                now[at] = _item(event)
+            case "ItemMetadataUpdated":
+                now[at] = {**now[at], "metadata": changed(now[at].get("metadata", {}), event)}
+            case "ItemDeleted":
+                del now[at]
+            case "ItemsCleared":
+                now.clear()
+            case _:
+                pass
+    return now
+
+
+def _item(event: JSON) -> JSON:
+    said = event["body"] if "body" in event else {"type": "message", **event["message"]}
+    return {**said, "id": event["item"]}
+
+
 def changed(metadata: dict[str, str], event: JSON) -> dict[str, str]:
     """Metadata after a recorded difference."""
     return {key: value for key, value in {**metadata, **event["set"]}.items() if key not in event["unset"]}

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from hypothesis import strategies as st
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.commands import (
+    AddItems,
     AddMessage,
+    ClearItems,
     Command,
     CreateThread,
+    DeleteItem,
     DeleteMessage,
     DeleteThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
+    MessageCommand,
+    OneItemCommand,
     PlaceHold,
+    PopItem,
     ReleaseHold,
+    ReplaceItem,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -27,6 +35,7 @@ from clew_events.commands import (
 from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.errors import ClewError
 from clew_events.events import Event
+from clew_events.items import own_ids
 from clew_events.requests import (
     ExpiresAfterIn,
     FilesForCode,
@@ -43,10 +52,10 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
-from clew_projections.apply import advance
+from clew_projections.apply import advance, advance_items
 from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.threads.decide import decide
-from support.commits import NOON, THREAD, advance_named, body_of, hash_of
+from support.commits import NOON, THREAD, body_of, hash_of
 
 NOWHERE = ids.item_id(1, "no thread has this one")
 
@@ -130,12 +139,39 @@ commands: st.SearchStrategy[Command] = st.one_of(
     endings,
     holdings,
 )
+_bodies = st.builds(
+    lambda number, own: Raw(b'{"type":"note","n":%d.10%s}' % (number, b',"id":"own-%d"' % own if own else b"")),
+    st.integers(0, 99),
+    st.sampled_from([0, 0, 1, 2, 3]),
+)
+_said = st.sampled_from([Raw(b'{"role":"user","content":"hi"}'), Raw(b'{"role":"system","content":"be kind"}')])
+of_items: st.SearchStrategy[Command] = st.one_of(
+    *[st.builds(AddItems, thread_id=_here, items=st.lists(_bodies | _said, max_size=4).map(tuple))] * 4,
+    st.builds(ReplaceItem, thread_id=_here, item_id=_picks, item=st.just(Raw(b'{"type":"note","n":-0}'))),
+    st.builds(DeleteItem, thread_id=_here, item_id=_picks),
+    st.builds(EraseItem, thread_id=_here, item_id=_picks),
+    st.just(PopItem(thread_id=THREAD)),
+    st.just(ClearItems(thread_id=THREAD)),
+    additions,
+    message_updates,
+    deletions,
+)
+"""Commands about items of any type, under ids of their own, which are used again, and of Clew's."""
 lives: st.SearchStrategy[list[Command]] = st.builds(
     lambda creation, rest: [creation, *rest],
     creations,
     st.lists(st.one_of(updates, additions, additions, message_updates, message_updates, deletions), max_size=12),
 )
 """A thread's whole life but for its end, most of which the rules accept."""
+
+
+def concerned(command: Command, items: Mapping[int, ItemView]) -> tuple[ItemView, ...]:
+    """The items that a command is decided on, of all that a thread ever had."""
+    if isinstance(command, PopItem):
+        return tuple(view for view in items.values() if not view.gone)[-1:]
+    named = {command.about} if isinstance(command, OneItemCommand) else set()
+    named |= set(own_ids(command.items)) if isinstance(command, AddItems) else set()
+    return tuple(view for _, view in sorted(items.items()) if view.id in named)
 
 
 class Decided(Struct, frozen=True):
@@ -153,10 +189,15 @@ class Simulation:
 
     def __init__(self) -> None:
         self.view = absent("default", THREAD)
-        self.messages: dict[str, ItemView] = {}
+        self.items: dict[int, ItemView] = {}
         self.records: list[Recorded] = []
         self.bodies: list[bytes] = []
         self.decided: list[Decided] = []
+
+    @property
+    def messages(self) -> dict[str, ItemView]:
+        """All items there ever were by their ids; of those that had the same the latest."""
+        return {view.id: view for view in self.items.values()}
 
     def run(self, commands: Sequence[Command]) -> Simulation:
         """Carry out commands one after the other."""
@@ -182,16 +223,15 @@ class Simulation:
 
     def meant(self, command: Command) -> Command:
         """A command about a message with the id of one that was added, or of none."""
-        if isinstance(command, UpdateMessage | DeleteMessage) and command.message_id.isdigit():
-            pick = int(command.message_id)
+        if isinstance(command, OneItemCommand) and command.about.isdigit():
+            pick = int(command.about)
             known = list(self.messages)
-            return replace(command, message_id=known[pick] if pick < len(known) else NOWHERE)
+            named = "message_id" if isinstance(command, MessageCommand) else "item_id"
+            return replace(command, **{named: known[pick] if pick < len(known) else NOWHERE})
         return command
 
     def _concerned(self, command: Command) -> tuple[ItemView, ...]:
-        if isinstance(command, UpdateMessage | DeleteMessage) and command.message_id in self.messages:
-            return (self.messages[command.message_id],)
-        return ()
+        return concerned(command, self.items)
 
     def _record(self, command: Command, command_id: str, events: tuple[Event, ...]) -> None:
         n = self.view.n + 1
@@ -211,6 +251,6 @@ class Simulation:
         body = body_of(commit)
         recorded = Recorded(commit, Position(0, self.view.seq + 3), hash_of(commit), body=body)
         self.view = advance(self.view, recorded)
-        self.messages = advance_named(self.messages, commit)
+        self.items |= advance_items(self.items, commit)
         self.records.append(recorded)
         self.bodies.append(body)
