@@ -12,10 +12,11 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from clew_events.commands import EraseThread, PlaceHold, ReleaseHold
+from clew_events.commands import EraseThread, PlaceHold, PlaceStandingHold, ReleaseHold, ReleaseStandingHold
 from clew_events.errors import Conflict, Corrupt, Held, Invalid, NotFound, Unavailable
 from clew_events.events import ItemDeleted, MetadataUpdated
 from clew_events.ids import item_id as id_of
+from clew_events.list_query import Condition
 from clew_events.queries import GetThread
 from clew_events.subjects import Address, event_stream
 from clew_projections.nats.jetstream import stream_state
@@ -408,7 +409,7 @@ async def test_a_pack_that_has_an_erasure_brings_it_to_what_is_here_already(
 async def test_a_legal_hold_that_was_placed_here_stands_against_a_file_of_erasures(
     clew: Clew, target: Clew, tmp_path: Path
 ) -> None:
-    await with_marker(clew)
+    marker = await with_marker(clew)
     pack = await packed(clew, tmp_path / "pack")
     await erase(clew)
     await imported(target, pack)
@@ -417,6 +418,10 @@ async def test_a_legal_hold_that_was_placed_here_stands_against_a_file_of_erasur
     with pytest.raises(Held, match="case-7"):
         await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
     await target.handler.handle(GONE.tenant, ReleaseHold(thread_id=GONE.thread, hold="case-7"))
+    await target.handler.handle(GONE.tenant, PlaceStandingHold(hold="case-8", where=Condition.equal("a", marker)))
+    with pytest.raises(Held, match="case-8"):
+        await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
+    await target.handler.handle(GONE.tenant, ReleaseStandingHold(hold="case-8"))
     plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
     assert await importer.carry_out(pack, plan, _quiet) == 1
     await refuses(target)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from clew_events.events import ErasureRequested, ThreadDeleted
 from clew_projections.integrity.erasure_extent import Extent, ExtentFold
-from clew_services.erasure.copy_records import NAMED, CopyRecord, remaining
+from clew_services.erasure.copy_records import NAMED, CopyRecord, name_copies
 from support.commits import CREATED, NOON, added, chain
 
 REQUEST = ErasureRequested(erasure="erasure_1", items=None, code=None)
@@ -48,7 +48,7 @@ def test_a_copy_has_what_was_in_the_log_when_it_was_made(extent: Extent) -> None
 
 def test_the_newest_are_named_and_the_others_are_counted(extent: Extent) -> None:
     copies = [replace(BACKUP, place=f"host:/{number}") for number in range(NAMED + 2)]
-    named = list(remaining(copies, extent, GONE))
+    named = list(name_copies(copies, extent, GONE))
     assert named[0] == f"the backup of {BACKUP.made_at:%Y-%m-%d %H:%M:%S} UTC in host:/21, unless it was deleted"
     assert (len(named), named[-1]) == (NAMED + 1, "2 older backups and packs on record, unless they were deleted")
-    assert list(remaining([], extent, GONE)) == []
+    assert list(name_copies([], extent, GONE)) == []

@@ -75,6 +75,19 @@ def test_what_was_written_is_read(file: Path) -> None:
         assert file.stat().st_mode & 0o077 == 0
 
 
+def test_the_bytes_of_a_file_are_what_they_always_were(file: Path) -> None:
+    erasure_file.write(known(entry()), file)
+    lines = [
+        b'{"clew":"erasures","v":1,"deployment":"20261128","made_at":"2026-11-28T00:00:00Z"}\n',
+        b'{"tenant":"acme","began":"%b","erasure":{"id":"%b","object":"erasure","status":"requested","thread_id":"%b",'
+        b'"message_id":null,"code":null,"actor":"dpo","by":"test","n":3,"position":{"shard":1,"seq":7},"commits":0,'
+        b'"requested_at":"2026-11-28T00:00:00Z","erased_at":null,"completed_at":null,"fault":null,"left":[],'
+        b'"certificate":null},"certificate":null}\n' % (b"e" * 64, ONE.id.encode(), THREAD.encode()),
+    ]
+    end = b'{"erasures":1,"sha256":"%b"}\n' % sha256(b"".join(lines)).hexdigest().encode()
+    assert file.read_bytes() == b"".join([*lines, end])
+
+
 def test_no_file_is_replaced(file: Path) -> None:
     erasure_file.write(known(), file)
     with pytest.raises(Invalid, match="exists already"):

@@ -100,7 +100,7 @@ async def record_erased(js: JetStream, made_at: datetime, erased_at: datetime) -
             await record_copy(js, replace(record, erased_at=erased_at))
 
 
-def remaining(copies: Iterable[CopyRecord], extent: Extent, gone_at: datetime) -> Iterator[str]:
+def name_copies(copies: Iterable[CopyRecord], extent: Extent, gone_at: datetime) -> Iterator[str]:
     """Name the copies that have what an erasure takes, for its certificate: the newest, and how many more there are."""
     having: Sequence[CopyRecord] = [record for record in copies if record.has(extent, gone_at)]
     for record in having[-NAMED:][::-1]:

@@ -40,7 +40,7 @@ from clew_projections.wait import run_all, run_until_first
 from clew_services.checkpoints.key_file import load_key
 from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
-from clew_services.erasure.copy_records import CopyRecord, known_copies, remaining
+from clew_services.erasure.copy_records import CopyRecord, known_copies, name_copies
 from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
 from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.topology import LEASES
@@ -397,7 +397,7 @@ class Worker:
             remains.append("the Raft logs of the replicas, for some minutes after each step")
             # nats-server (2.15.1) deletes without overwriting what it learns of from a snapshot of a stream.
             remains.append("blocks of the log of a server that was down meanwhile, until it writes them anew")
-        remains += remaining(copies, task.extent, record.erasure.erased_at or now)
+        remains += name_copies(copies, task.extent, record.erasure.erased_at or now)
         remains.append("backups, audit packs, exports and mirrors that were made before, whether they are named or not")
         return certify(
             task.extent,

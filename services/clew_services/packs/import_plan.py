@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from clew_events.codec import decode
 from clew_events.commit import Position, record_hash
@@ -13,6 +12,7 @@ from clew_events.errors import Conflict, Corrupt, Held
 from clew_events.subjects import TENANT, Address, address_of, event_stream, event_subject, is_thread, shard_of
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
+from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
@@ -75,7 +75,7 @@ async def plan_import(
     """
     there: dict[Address, PresentHead] = {}
     heads: dict[Address, Head] = {}
-    contents, removed, held = _Contents(), 0, dict[Address, str]()
+    contents, removed = _Contents(), 0
     for shard in range(pack.opening.shards):
         heads_by_address = {head.address: head for head in pack.heads(shard)}
         present = await _present_heads(js, histories.shards, list(heads_by_address), replicated=histories.replicated)
@@ -89,8 +89,6 @@ async def plan_import(
             if then.hash != heads[address].hash:
                 wrong.append(address.thread)
             removed += then.status == "open" and now.status != "open"
-            if now.holds:
-                held[address] = now.holds[0]
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise Conflict(
@@ -100,14 +98,12 @@ async def plan_import(
             code="history_conflict",
         )
     choice = choose(known, contents.beginnings, pack.opening.deployment) if known is not None else Choice()
-    for each in choice.erasures:
-        if each.address in held:
-            raise Held(
-                f"nothing was imported: '{each.erasure.id}' erases thread '{each.erasure.thread_id}', which is under "
-                f"the legal hold '{held[each.address]}' here: release that first"
-            )
+    await _check_unheld(js, histories, [heads[each.address] for each in choice.erasures if each.address in heads])
     threads = [address for address in there if is_thread(address)]
     ahead = {address for address in threads if heads[address].n > there[address].n}
+    certified = pack.erasures.certificates.keys() if pack.erasures is not None else frozenset[str]()
+    # Others were completed in the pack, and none of their contents is here.
+    requested = (each for each in contents.requests if each.erasure.id not in certified or each.address in ahead)
     present_commits = sum(min(last.n, heads[address].n) for address, last in there.items())
     return Plan(
         new=pack.manifest.threads - len(threads),
@@ -116,16 +112,9 @@ async def plan_import(
         removed=removed,
         commits=pack.manifest.commits - present_commits,
         there=there,
-        erasures=(*choice.erasures, *(each for each in contents.requests if _may_lack(pack, each, ahead))),
+        erasures=(*choice.erasures, *requested),
         others=choice.others,
     )
-
-
-def _may_lack(pack: Pack, requested: KnownErasure, ahead: Collection[Address]) -> bool:
-    """Whether an erasure that a pack requests was not completed in it, or is of a thread with older commits here."""
-    packed = pack.erasures
-    completed = packed is not None and requested.erasure.id in packed.certificates
-    return not completed or requested.address in ahead
 
 
 def _read(pack: Pack, shard: int, there: dict[Address, PresentHead], contents: _Contents, progress: Progress) -> None:
@@ -144,6 +133,19 @@ def _read(pack: Pack, shard: int, there: dict[Address, PresentHead], contents: _
             if last is not None and last.n == commit.n and last.hash != record_hash(stored.body):
                 contents.wrong.append(commit.thread)
         progress(len(page))
+
+
+async def _check_unheld(js: JetStream, histories: Histories, erased: Sequence[Head]) -> None:
+    """Check that no legal hold was placed here on threads that are to be erased; those that a pack has do not count."""
+    tenants = TenantHistories(js, histories)
+    for head in erased:
+        then, now = await _views(histories, head)
+        holds = [*(hold for hold in now.holds if hold not in then.holds), *await tenants.find_holds(now)]
+        if holds and now.erasure is None:
+            raise Held(
+                f"nothing was imported: thread '{head.thread}' is to be erased, and is under the legal hold "
+                f"'{holds[0]}' here: release that first"
+            )
 
 
 async def _present_heads(
@@ -172,10 +174,9 @@ def _last(stored: StoredMessage) -> PresentHead:
 
 
 async def _views(histories: Histories, head: Head) -> tuple[ThreadView, ThreadView]:
-    """A deployment's view of a thread as of the number of a head, and as of now; of another history its head alone."""
+    """A deployment's view of a history as of the number of a head, or the last before, and as of now."""
     then = view = absent(*head.address)
     async for recorded in histories.after(head.address, 0):
-        ours = is_thread(head.address)
-        view = advance(view, recorded) if ours else replace(view, n=recorded.commit.n, hash=recorded.hash)
-        then = view if view.n == head.n else then
+        view = advance(view, recorded)
+        then = view if view.n <= head.n else then
     return then, view
