@@ -65,7 +65,7 @@ def test_what_was_erased_is_counted_by_the_status_and_named_where_a_proof_is_che
     up: Up, cli: Cli, tmp_path: Path
 ) -> None:
     before = cli.json("status")["commits"]
-    thread = cli.create("-m", "customer=c-81")
+    thread = create(cli, "-m", "customer=c-81")
     (erasure,) = cli.json("erase", thread, "--yes")["erasures"]
     assert cli.json("status")["commits"] == before + 3
     assert cli.done("checkpoint", "make", "--data", str(up.data), "--nats", up.nats_url)
@@ -138,7 +138,7 @@ def test_without_waiting_it_returns_when_the_erasure_is_requested(cli: Cli) -> N
 
 def test_what_is_half_erased_is_told_with_how_far_it_is(cli: Cli, up: Up) -> None:
     thread = create(cli)
-    with frozen(up.children()["serve projector erasure"]):  # nobody goes on with it
+    with frozen(up.pid_of("erasure")):  # nobody goes on with it
         tell_how_far(cli, up, thread)
 
 
@@ -221,14 +221,14 @@ def test_one_refusal_among_several_stops_no_other(cli: Cli) -> None:
 
 
 def test_the_erasures_of_all_tenants_go_into_a_file_that_can_be_checked(cli: Cli, up: Up, tmp_path: Path) -> None:
-    thread, file, key = cli.create(), tmp_path / "erasures.jsonl", tmp_path / "clew.pub"
+    thread, file, key = create(cli), tmp_path / "erasures.jsonl", tmp_path / "clew.pub"
     (erasure,) = cli.json("erase", thread, "--yes")["erasures"]
     assert cli.json("erasures", "export", str(file))["erasures"] >= 1
     assert "exists already" in cli.refused(1, "erasures", "export", str(file))
     assert b"a text to be erased" not in file.read_bytes()
     listed = "erasures", "list", "--file", str(file)
-    assert cli.json(*listed)["erasures"] == cli.erasures()
-    assert [each["id"] for each in cli.erasures()] == [erasure["id"]]
+    assert cli.json(*listed)["erasures"] == erasures(cli)
+    assert [each["id"] for each in erasures(cli)] == [erasure["id"]]
     assert cli.json(*listed, "--status", "requested")["erasures"] == []
     assert cli.json(*listed, "--tenant", "nobody")["erasures"] == []
     key.write_text(f"{SigningKey.new().verifier}\n")

@@ -116,13 +116,14 @@ def test_however_it_is_stopped_nothing_is_left_running_and_a_restart_has_it_all(
 
 def test_a_killed_part_comes_back_where_it_was_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     with running_up(tmp_path / "data") as up:
+        cli = Cli(up)
         for part in PARTS:
             thread, pid = created(up), up.children()[part]
             os.kill(pid, signal.SIGKILL)
             await_end(pid)
             assert metadata(up, thread) == {"kept": "yes"}
             assert metadata(up, created(up)) == {"kept": "yes"}
-            Cli(up).done("thread", "get", thread)
+            wait_until(lambda thread=thread: cli("thread", "get", thread).exit_code == 0)
             up.await_again(part, pid)
             assert f"{part} ended unexpectedly" in up.errors
         assert up.stop() == 0

@@ -61,12 +61,6 @@ def create(up: Up) -> str:
         return str(json.load(answer)["id"])
 
 
-def projector(up: Up) -> int:
-    """The process that projects."""
-    (pid,) = (pid for name, pid in up.children().items() if "projector" in name)
-    return pid
-
-
 async def test_the_metrics_of_all_processes_are_shown_together(up: Up) -> None:
     before = metrics(up)
     create(up)
@@ -104,7 +98,7 @@ async def test_a_process_that_dies_is_missing_until_it_is_back_and_counts_on(up:
         return total(metrics(up), "clew_projected_commits_total")
 
     before = await eventually(projected)
-    os.kill(projector(up), signal.SIGKILL)
+    os.kill(up.pid_of("projector"), signal.SIGKILL)
 
     async def one_less() -> bool:
         return total(metrics(up), "clew_processes") == 3
@@ -135,7 +129,7 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
 
     # What a projector that was killed had in hand comes again after ten seconds.
     await eventually(idle)
-    frozen = projector(up)
+    frozen = up.pid_of("projector")
     freeze(frozen)
     try:
         assert json.loads(get(up, "/readyz")[1])["ok"], "nothing waits, so nobody is stuck"

@@ -151,18 +151,13 @@ class Cluster:
     def until_whole(self) -> None:
         """Wait until the three have found each other."""
 
-        def leads_all() -> bool:
-            assert any(node.leads_all() for node in self.nodes.values()), [node.log() for node in self.nodes.values()]
-            return True
-
-        wait_until(leads_all)
+        wait_until(
+            lambda: any(node.leads_all() for node in self.nodes.values()),
+            why=lambda: [node.log() for node in self.nodes.values()],
+        )
 
     def until_healthy(self) -> None:
-        def is_healthy() -> bool:
-            assert self.is_healthy(), [node.trouble() for node in self.nodes.values()]
-            return True
-
-        wait_until(is_healthy)
+        wait_until(self.is_healthy, why=lambda: [node.trouble() for node in self.nodes.values()])
 
     async def healthy(self) -> None:
         await asyncio.to_thread(self.until_healthy)

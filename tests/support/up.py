@@ -81,14 +81,14 @@ class Up:
                     found["nats-server"] = int(pid)
         return found
 
+    def pid_of(self, role: str) -> int:
+        """The process that has a role, such as ``projector``, whichever else it has."""
+        (pid,) = (pid for part, pid in self.children().items() if role in part.split())
+        return pid
+
     def await_again(self, part: str, killed: int) -> None:
         """Wait until a part that was killed is started again."""
-
-        def is_back() -> bool:
-            assert self.children().get(part, killed) != killed, self.errors
-            return True
-
-        wait_until(is_back)
+        wait_until(lambda: self.children().get(part, killed) != killed, why=lambda: self.errors)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; its exit code."""

@@ -13,8 +13,8 @@ PATIENCE: Final = 60.0
 _PAUSE: Final = 0.02
 
 
-async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENCE) -> T:
-    """What ``ask`` gives once it gives something truthy and raises no AssertionError.
+async def eventually(ask: Callable[[], Awaitable[T] | T], *, within: float = PATIENCE) -> T:
+    """What ``ask`` gives, or what it awaits, once that is truthy and no AssertionError is raised.
 
     Raises:
         AssertionError: it did not within so many seconds; the last one that ``ask`` raised, if it raised any.
@@ -23,7 +23,8 @@ async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENC
     while True:
         failure: AssertionError | None = None
         try:
-            if answer := await ask():
+            answer = ask()
+            if answer := (await answer if isinstance(answer, Awaitable) else answer):
                 return answer
         except AssertionError as fault:
             failure = fault
@@ -31,8 +32,8 @@ async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENC
         await asyncio.sleep(_PAUSE)
 
 
-def wait_until(ask: Callable[[], T], *, within: float = PATIENCE) -> T:
-    """What :func:`eventually` promises, where there is no event loop."""
+def wait_until(ask: Callable[[], T], *, within: float = PATIENCE, why: Callable[[], object] = str) -> T:
+    """What :func:`eventually` promises, where there is no event loop. ``why`` gives what a failure shows besides."""
     deadline = time.monotonic() + within
     while True:
         failure: AssertionError | None = None
@@ -41,10 +42,12 @@ def wait_until(ask: Callable[[], T], *, within: float = PATIENCE) -> T:
                 return answer
         except AssertionError as fault:
             failure = fault
-        _check_time(deadline, within, failure)
+        _check_time(deadline, within, failure, why)
         time.sleep(_PAUSE)
 
 
-def _check_time(deadline: float, within: float, failure: AssertionError | None) -> None:
+def _check_time(
+    deadline: float, within: float, failure: AssertionError | None, why: Callable[[], object] = str
+) -> None:
     if time.monotonic() > deadline:
-        raise failure or AssertionError(f"not within {within:g} s")
+        raise failure or AssertionError(f"not within {within:g} s {why()}")
