@@ -21,6 +21,7 @@ from support.schedule import (
     pytest_runtest_logreport,
     pytest_terminal_summary,
 )
+from support.small_disk import SmallDisk, mounted
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -80,6 +81,20 @@ async def deployment(lender: Lender) -> AsyncIterator[EmbeddedServer]:
 async def durable_deployment(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
     """The same, syncing before every acknowledgement."""
     async with deployed(tmp_path / "durable-deployment", sync="always") as server:
+        yield server
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 64 MB."""
+    with mounted(tmp_path / "disk", 64) as small:
+        yield small
+
+
+@pytest.fixture
+async def disk_deployment(disk: SmallDisk) -> AsyncIterator[EmbeddedServer]:
+    """A server with Clew's streams in one shard, on that disk."""
+    async with deployed(disk.path / "data", shards=1, sync="always") as server:
         yield server
 
 

@@ -30,12 +30,12 @@ from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_inbox
 from clew_services.threads.result import Outcome
+from support.cli import clew
 from support.cluster import NUMBERS, SHARDS, Cluster, leader_of, operating
 from support.cluster_load import Load, clean
 from support.commits import CREATED, added, body_of, chain, store
 from support.lasting import SECONDS
 from support.truth import buckets_equal_the_log, commits_of, projecting
-from support.up import clew
 from support.waiting import eventually
 from support.writers import Writer, handler, message_id, thread_id
 

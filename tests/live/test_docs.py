@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from clew_services.cli import main
-from support.cli import Cli
+from support.cli import Cli, clew
 from support.up import ROOT, Up, environment, running_up
 
 DOCS = (
@@ -101,8 +99,8 @@ def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, co
 def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_id: str, words: tuple[str, ...]) -> None:
     meant = {"thread_…": thread, "THREAD": thread, "KEY_ID": key_id}
     with contextlib.chdir(up.data.parent):
-        ran = CliRunner().invoke(main, [meant.get(word, word) for word in words])
-    assert ran.exit_code == 0, ran.stderr
+        ran = clew(*(meant.get(word, word) for word in words))
+    assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
 
 

@@ -49,7 +49,7 @@ async def test_every_replica_loses_what_is_erased_and_every_server_answers_with_
     await handle("default", CreateThread(thread_id=THREAD.thread, messages=messages), actor="shop")
     await handle("default", UpdateThread(thread_id=THREAD.thread, patch=MetadataPatch(set={"a": "b"})), actor="shop")
     first, last = await clews[0].histories.tail(THREAD, 0)
-    await eventually(lambda: asyncio.sleep(0, len({each.parts for each in blocks_with(cluster, MARKER)}) == 3))
+    await eventually(lambda: len({each.parts for each in blocks_with(cluster, MARKER)}) == 3)
     numbers = range(1, len(first.commit.events) + 1)
     async with connection(cluster.url(user="erasure"), name="erasure") as made:
         eraser = Eraser(made.js, Budget(sleep=at_once))
@@ -62,7 +62,7 @@ async def test_every_replica_loses_what_is_erased_and_every_server_answers_with_
                 (stored,) = await clew.js.at(event_stream(first.position.shard), [first.position.seq])
                 assert stored is not None
                 assert decode(stored.body) == left.commit
-    await eventually(lambda: asyncio.sleep(0, not blocks_with(cluster, MARKER)))
+    await eventually(lambda: not blocks_with(cluster, MARKER))
 
 
 def files_with(cluster: Cluster, marker: str) -> dict[int, list[str]]:

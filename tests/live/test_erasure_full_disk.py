@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -15,27 +13,12 @@ from clew_events.queries import GetHistory
 from clew_events.requests import NewMessage
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
-from support.deployments import deployed
 from support.erasure_worker import worker
 from support.markers import find_marker, new_marker
-from support.small_disk import SmallDisk, mounted
+from support.small_disk import SmallDisk
 from support.waiting import eventually
 
 THREAD = "thread_full"
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 64 MB."""
-    with mounted(tmp_path / "disk", 64) as small:
-        yield small
-
-
-@pytest.fixture
-async def server(disk: SmallDisk) -> AsyncIterator[EmbeddedServer]:
-    """A server with one shard, on that disk."""
-    async with deployed(disk.path / "data", shards=1, sync="always") as running:
-        yield running
 
 
 async def shown(clew: Clew) -> list[type]:
@@ -45,14 +28,16 @@ async def shown(clew: Clew) -> list[type]:
 
 
 @pytest.mark.parametrize("call", [1, 10, 14, 20, 26])
-async def test_an_erasure_waits_while_the_disk_is_full(disk: SmallDisk, server: EmbeddedServer, call: int) -> None:
+async def test_an_erasure_waits_while_the_disk_is_full(
+    disk: SmallDisk, disk_deployment: EmbeddedServer, call: int
+) -> None:
     marker, full = new_marker(), True
 
     def fill(number: int) -> None:
         if number >= call and full:
             disk.fill()
 
-    async with connect(server.url, name="test") as clew:
+    async with connect(disk_deployment.url, name="test") as clew:
         said = NewMessage(role="user", content=marker)
         await clew.handler.handle("default", CreateThread(thread_id=THREAD, metadata={"x": marker}))
         for _ in range(3):
@@ -78,9 +63,9 @@ async def test_an_erasure_waits_while_the_disk_is_full(disk: SmallDisk, server: 
         full = False
         with suppress(FileNotFoundError):
             disk.relieve()
-        server.kill()  # it writes no more to a stream that met a full disk
-        await server.wait()
-        await server.start()
+        disk_deployment.kill()  # it writes no more to a stream that met a full disk
+        await disk_deployment.wait()
+        await disk_deployment.start()
 
         async def is_completed() -> bool:
             with suppress(Unavailable):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import threading
@@ -114,7 +113,7 @@ async def test_no_list_goes_back_when_a_clean_copy_goes_live_and_nothing_erased_
         await first.go_on()
         await caught_up(clew, root)
         seq = await first.go_on([ThreadDeleted(), WHOLE])
-        await eventually(lambda: asyncio.sleep(0, result=copied.is_set()))
+        await eventually(copied.is_set)
         await created(clew, *names(30, 10))
         later = await second.go_on([ThreadDeleted(), WHOLE])
         await caught_up(clew, root)
@@ -168,7 +167,7 @@ async def test_while_a_deleted_file_is_open_the_machine_does_not_count_as_clean(
         await caught_up(clew, root)
         assert await listed(index) == {HOME.thread}
         seq = await history.go_on([ThreadDeleted(), WHOLE])
-        await eventually(lambda: asyncio.sleep(0, result="keeps a deleted file of the index open" in caplog.text))
+        await eventually(lambda: "keeps a deleted file of the index open" in caplog.text)
         assert not folder.file(1).exists()
         assert deleted_and_open(root)
         (machine,) = await clew.machines.all()
@@ -215,7 +214,7 @@ async def test_generations_that_are_kept_and_unfinished_rebuilds_go_too(clew: Cl
         # One from after the erasure is kept, and may be gone back to.
         assert (await clew.index_rebuild(root, lambda _: None).run()).live
         await caught_up(clew, root)
-        await eventually(lambda: asyncio.sleep(0, result=len(folder.generations()) == 2))
+        await eventually(lambda: len(folder.generations()) == 2)
         assert live in folder.generations()
 
 
@@ -341,7 +340,7 @@ async def test_snapshots_are_purged_with_those_deleted_before_and_a_clean_one_is
         assert in_snapshots(deployment, marker)
 
         await clew.snapshots.purge()
-        await eventually(lambda: asyncio.sleep(0, result=not in_snapshots(deployment, marker)))
+        await eventually(lambda: not in_snapshots(deployment, marker))
         (made, *_) = await eventually(clew.snapshots.usable)
         assert made.marks[str(SHARD)] >= history.seq
     made = (await clew.snapshots.usable())[0]  # now that none replaces it any more

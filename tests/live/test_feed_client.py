@@ -59,14 +59,14 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
             writers = [asyncio.create_task(writing()) for _ in range(3)]
             for _ in range(2):
                 had = len(seen)
-                await eventually(lambda had=had: _true(len(seen) > had + 20))
+                await eventually(lambda had=had: len(seen) > had + 20)
                 os.kill(server.pid, SIGKILL)
                 await server.wait()
                 await server.start()
             stop.set()
             await asyncio.gather(*writers)
             wanted = await log_places(clew)
-            await eventually(lambda: _true(len(seen) >= len(wanted)))
+            await eventually(lambda: len(seen) >= len(wanted))
             task.cancel()
             assert sorted(places(seen)) == wanted
             assert [each.stored_at for each in seen] == sorted(each.stored_at for each in seen)
@@ -81,9 +81,9 @@ async def test_a_follower_who_is_told_nothing_looks_for_itself(clew: Clew, monke
         client, seen = Client(clew.nc), list[FeedEntry]()
         task = asyncio.create_task(follow(client, seen))
         await Writer(handler(clew)).create()
-        await eventually(lambda: _true(len(seen) == 1))
+        await eventually(lambda: len(seen) == 1)
         await Writer(handler(clew)).create()
-        await eventually(lambda: _true(len(seen) == 2))
+        await eventually(lambda: len(seen) == 2)
         task.cancel()
 
 
@@ -109,7 +109,3 @@ async def test_the_feed_without_async(clew: Clew) -> None:
         some, rest = await asyncio.to_thread(read)
     assert sorted(places(some)) == await log_places(clew)
     assert places(rest) == places(some)[1:]
-
-
-async def _true(value: object) -> object:
-    return value

@@ -68,13 +68,13 @@ async def test_readers_get_what_there_was_and_what_comes_and_of_their_own_tenant
         acme, late = Reader(lambda: url, ACME), Reader(lambda: url, ACME, after="latest")
         globex, some = Reader(lambda: url, GLOBEX), Reader(lambda: url, ACME, type="ItemAdded", stream="true")
         async with reading(acme, late, globex, some):
-            await eventually(lambda: _true(len(acme.events) == 15 and late.times and len(some.events) == 10))
+            await eventually(lambda: len(acme.events) == 15 and late.times and len(some.events) == 10)
             await write(clew, "acme", 8, 5)
             await write(clew, "globex", 3, 2)
             await has_all(acme, clew, "acme")
             await has_all(globex, clew, "globex")
-            await eventually(lambda: _true(len(some.events) == 10 + 32))
-            await eventually(lambda: _true(len(late.events) == 40))
+            await eventually(lambda: len(some.events) == 10 + 32)
+            await eventually(lambda: len(late.events) == 40)
         assert set(late.places) == set(acme.places[15:])
         assert acme.times == 1
 
@@ -118,7 +118,7 @@ async def test_what_comes_after_any_id_is_exactly_the_next(clew: Clew) -> None:
             onwards.last = first.ids[place]
             left = sorted(first.places[place + 1 :])
             async with reading(onwards):
-                await eventually(lambda onwards=onwards, left=left: _true(len(onwards.places) >= len(left)))
+                await eventually(lambda onwards=onwards, left=left: len(onwards.places) >= len(left))
             assert sorted(onwards.places) == left
 
 
@@ -150,7 +150,7 @@ async def test_readers_are_whole_through_kills_of_the_server_and_restarts_of_the
                 writers = [asyncio.create_task(writing(tenant)) for tenant in ("acme", "acme", "globex")]
                 for step in range(3):
                     seen = len(readers[0].events)
-                    await eventually(lambda seen=seen: _true(len(readers[0].events) > seen + 20))
+                    await eventually(lambda seen=seen: len(readers[0].events) > seen + 20)
                     if step == 1:
                         await first.aclose()
                         await api(stack)
@@ -204,7 +204,7 @@ async def test_nothing_is_subscribed_to_when_nobody_listens_and_a_stop_ends_ever
             for reader in readers:
                 await has_all(reader, clew, "acme")
             assert clew.tail._subscription is not None
-        await eventually(lambda: _true(clew.tail._subscription is None))
+        await eventually(lambda: clew.tail._subscription is None)
         async with httpx2.AsyncClient(timeout=30) as http:
             headers = {"Authorization": f"Bearer {ACME}", "Accept": "text/event-stream"}
             async with http.stream("GET", f"{url}/v1/events", headers=headers) as answer:
@@ -255,10 +255,6 @@ async def test_a_stream_that_cannot_be_is_refused_before_it_begins(
         answer = await http.get(f"{url}/v1/events", headers=headers, params={"stream": "true", **asked})
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == param
-
-
-async def _true(value: object) -> object:
-    return value
 
 
 async def _hears_nothing(message: object) -> None:

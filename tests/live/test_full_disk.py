@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 from urllib.error import HTTPError
@@ -23,8 +23,8 @@ from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import CannotStart
 from clew_services.http.health import Readiness
 from clew_services.metrics.counter_files import PROCESS, VARIABLE, reset_folder
-from support.deployments import connected_client, deployed
-from support.small_disk import SmallDisk, mounted
+from support.deployments import connected_client
+from support.small_disk import SmallDisk
 from support.up import SOURCES, Up, running_up
 from support.waiting import eventually
 from support.writers import Writer, handler, thread_id
@@ -48,23 +48,9 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 64 MB."""
-    with mounted(tmp_path / "disk", 64) as small:
-        yield small
-
-
-@pytest.fixture
-async def server(disk: SmallDisk) -> AsyncIterator[EmbeddedServer]:
-    """A server with one shard, on that disk."""
-    async with deployed(disk.path / "data", shards=1, sync="always") as running:
-        yield running
-
-
-@pytest.fixture
-async def clew(server: EmbeddedServer) -> AsyncIterator[Clew]:
+async def clew(disk_deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     """Everything that is composed on a connection to it."""
-    async with connect(server.url, name="test") as composed:
+    async with connect(disk_deployment.url, name="test") as composed:
         yield composed
 
 
@@ -209,7 +195,7 @@ async def test_a_crowd_is_told_that_the_disk_is_full_and_nobody_waits_in_a_queue
 
 
 async def test_readiness_says_no_while_the_disk_is_full_and_until_the_server_was_restarted(
-    disk: SmallDisk, server: EmbeddedServer, clew: Clew
+    disk: SmallDisk, disk_deployment: EmbeddedServer, clew: Clew
 ) -> None:
     readiness, writer = compose_readiness(clew, 0), Writer(clew.handler)
     assert (await readiness.look()).ok
@@ -220,15 +206,15 @@ async def test_readiness_says_no_while_the_disk_is_full_and_until_the_server_was
     (stopped,) = (await readiness.look()).reasons
     assert "nats-server stopped writing to it when the disk was full" in stopped
     assert (await refused(writer)).code == "log_full"
-    server.kill()
-    await server.wait()
-    await server.start()
+    disk_deployment.kill()
+    await disk_deployment.wait()
+    await disk_deployment.start()
     await eventually(lambda: ready(readiness))
     assert (await writer.create()).n == 1
 
 
 async def test_what_was_refused_on_a_full_disk_is_stored_once_when_it_is_sent_again(
-    disk: SmallDisk, server: EmbeddedServer, clew: Clew
+    disk: SmallDisk, disk_deployment: EmbeddedServer, clew: Clew
 ) -> None:
     writer = Writer(handler(clew, attempt=1.0))
     disk.fill()
@@ -236,9 +222,9 @@ async def test_what_was_refused_on_a_full_disk_is_stored_once_when_it_is_sent_ag
     before = await asyncio.gather(*(refused_or_done(writer, id=each) for each in ids))
     assert "log_full" in before
     disk.relieve()
-    server.kill()
-    await server.wait()
-    await server.start()
+    disk_deployment.kill()
+    await disk_deployment.wait()
+    await disk_deployment.start()
     # Some of them are in a batch that the server stores now, since it had been put on the disk whole.
     after = await asyncio.gather(*(refused_or_done(writer, id=each) for each in ids))
     assert set(after) == {"done"}
@@ -268,7 +254,7 @@ async def test_clew_up_survives_a_full_disk_and_goes_on_when_there_is_room(disk:
 
 
 async def test_the_server_may_keep_what_its_disk_has_room_for_but_a_tenth(
-    disk: SmallDisk, server: EmbeddedServer, clew: Clew
+    disk: SmallDisk, disk_deployment: EmbeddedServer, clew: Clew
 ) -> None:
     async def limit() -> int:
         limits = (await clew.js.api("INFO"))["limits"]
@@ -277,7 +263,7 @@ async def test_the_server_may_keep_what_its_disk_has_room_for_but_a_tenth(
     megabyte = 1024 * 1024
     assert 50 * megabyte < await limit() < 60 * megabyte
     (disk.path / "other").write_bytes(bytes(45 * megabyte))
-    await server.look()
+    await disk_deployment.look()
     await eventually(lambda: answers(limit(), lambda found: found < 20 * megabyte))
     # Refused by the limit, so the server never meets a full disk: it needs no restart.
     writer = Writer(handler(clew))
@@ -293,7 +279,7 @@ async def test_the_server_may_keep_what_its_disk_has_room_for_but_a_tenth(
     await eventually(no_more)
     assert disk.free > 3 * megabyte
     (disk.path / "other").unlink()
-    await server.look()
+    await disk_deployment.look()
     await eventually(lambda: answers(refused_or_done(writer), "done"))
 
 

@@ -57,7 +57,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    async with served(Parts(), SHORT) as address:
+    async with served(Parts()) as address:
         yield address
 
 
@@ -210,8 +210,8 @@ SLOW_BODIES = {
 @pytest.mark.parametrize(("begun", "piece"), SLOW.values(), ids=SLOW)
 @pytest.mark.parametrize("before", [b"", GET], ids=["at first", "after another"])
 @pytest.mark.usefixtures("impatient")
-async def test_who_takes_for_ever_to_ask_is_left(url: str, before: bytes, begun: bytes, piece: bytes):
-    async with calling(url) as caller:
+async def test_who_takes_for_ever_to_ask_is_left(before: bytes, begun: bytes, piece: bytes):
+    async with served(Parts(), SHORT) as url, calling(url) as caller:
         said = await caller.drip(before + begun, piece)
         assert said.count(b"HTTP/1.1 ") == before.count(b"GET") + begun.count(b"websocket")
 
@@ -240,7 +240,6 @@ async def test_an_answer_that_takes_its_time_is_waited_for_whoever_begins_the_ne
         assert await caller.rest() == b""
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_body_that_is_not_wanted_is_taken_in_for_a_while_and_the_connection_goes_on(url: str):
     async with calling(url) as caller:
         await caller.send(POST, b"Content-Length: 200000\r\n\r\n")
@@ -272,10 +271,11 @@ async def test_who_takes_nothing_of_an_answer_is_left(count: int, head: bytes):
 @pytest.mark.usefixtures("impatient")
 async def test_who_takes_an_answer_slowly_gets_all_of_it():
     request = b"GET /v1/threads/%b/messages/%b HTTP/1.0\r\nHost: clew\r\n" % (ID.encode(), MESSAGE_ID.encode())
-    async with served(Large(), SHORT) as url, calling(url) as slow:
+    # In all it takes longer than may pass without a byte, and no pause of a busy machine does.
+    async with served(Large(), Settings(request_timeout="1s")) as url, calling(url) as slow:
         await slow.send(request + KEY + b"\r\n")
         taken = 0
-        while some := await slow.reader.read(1024 * 1024):
+        while some := await slow.reader.read(128 * 1024):
             taken += len(some)
             await asyncio.sleep(0.01)
         assert taken > 16_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from signal import SIGKILL
@@ -76,11 +75,11 @@ async def test_only_one_of_many_feeds_and_another_takes_over(clew: Clew, tmp_pat
 async def test_who_steps_in_gives_way_to_one_whose_business_it_is(clew: Clew, tmp_path: Path) -> None:
     root = tmp_path / "index"
     async with fed(clew, root, dedicated=False) as stand_in:
-        await eventually(lambda: asyncio.sleep(0, stand_in.is_active))
+        await eventually(lambda: stand_in.is_active)
         async with fed(clew, root) as dedicated:
-            await eventually(lambda: asyncio.sleep(0, dedicated.is_active))
+            await eventually(lambda: dedicated.is_active)
             assert not stand_in.is_active
-        await eventually(lambda: asyncio.sleep(0, stand_in.is_active))
+        await eventually(lambda: stand_in.is_active)
 
 
 async def test_what_is_gone_from_the_log_is_passed_over(clew: Clew, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from clew_projections.index.index import CurrentIndex
 from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild, go_back, remove
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
+from support.cli import clew as run
 from support.indexes import caught_up, created, fed, listed, names, threads, threads_in, watch_switches
-from support.up import clew as run
 from support.up import environment
 from support.waiting import eventually
 
@@ -48,7 +48,7 @@ async def test_under_load_nobody_notices_and_nothing_is_missing(clew: Clew, tmp_
         loading, asking = asyncio.create_task(load()), asyncio.create_task(ask())
         done = await clew.index_rebuild(tmp_path, told.append).run()
         before = asked
-        await eventually(lambda: asyncio.sleep(0, asked > before + 1))
+        await eventually(lambda: asked > before + 1)
         for task in (loading, asking):
             assert not task.done() or task.result()
             task.cancel()

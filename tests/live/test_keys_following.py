@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 
 import msgspec
@@ -19,6 +19,7 @@ from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyBucket, issue_
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
+from support.waiting import eventually
 
 NEVER = 3600.0
 
@@ -33,12 +34,6 @@ async def followed(clew: Clew, keys: Keys | None = None, *, anew: float = NEVER,
     keys = keys if keys is not None else Keys()
     async with follow_keys(clew.nc, clew.keys, keys, clew.connection.reconnected, anew=anew, note=note):
         yield keys
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 async def revision(clew: Clew, key_id: str) -> int:
@@ -62,9 +57,9 @@ async def test_a_new_key_opens_and_a_revoked_one_does_not_wherever_keys_are_foll
 ) -> None:
     async with connect(deployment.url, name="other") as other, followed(clew) as here, followed(other) as there:
         key, issued = await clew.keys.create("acme", "billing", ["read", "write"])
-        await until(lambda: here.holder(key) == there.holder(key) == issued.holder)
+        await eventually(lambda: here.holder(key) == there.holder(key) == issued.holder)
         await other.keys.revoke(issued.id)
-        await until(lambda: here.holder(key) is None and there.holder(key) is None)
+        await eventually(lambda: here.holder(key) is None and there.holder(key) is None)
 
 
 async def test_a_key_that_was_revoked_behind_a_cut_wire_is_refused_once_the_wire_is_whole(
@@ -79,7 +74,7 @@ async def test_a_key_that_was_revoked_behind_a_cut_wire_is_refused_once_the_wire
         assert keys.holder(leaked)
         assert keys.holder(fresh) is None
         await cable.mend()
-        await until(lambda: keys.holder(leaked) is None and keys.holder(fresh))
+        await eventually(lambda: keys.holder(leaked) is None and keys.holder(fresh))
 
 
 async def test_news_that_never_came_is_found_by_reading_again(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +86,9 @@ async def test_news_that_never_came_is_found_by_reading_again(clew: Clew, monkey
     async with followed(clew, anew=0.02) as keys:
         assert keys.holder(gone)
         key, _ = await clew.keys.create("acme", "billing", ["read"])
-        await until(lambda: keys.holder(key))
+        await eventually(lambda: keys.holder(key))
         await clew.js.api(f"STREAM.PURGE.KV_{KEYS}", {"filter": f"$KV.{KEYS}.{issued.id}"})
-        await until(lambda: keys.holder(gone) is None)
+        await eventually(lambda: keys.holder(gone) is None)
         assert keys.holder(key)
 
 
@@ -107,7 +102,7 @@ async def test_a_key_made_before_all_servers_knew_who_listens_is_found_by_a_seco
     monkeypatch.setattr(watcher, "SOON", 0.05)
     async with followed(clew) as keys:
         key, _ = await clew.keys.create("acme", "billing", ["read"])
-        await until(lambda: keys.holder(key))
+        await eventually(lambda: keys.holder(key))
 
 
 async def test_a_replica_that_is_behind_opens_no_revoked_key_again(clew: Clew) -> None:
@@ -126,9 +121,9 @@ async def test_a_replica_that_is_behind_opens_no_revoked_key_again(clew: Clew) -
     async with followed(clew, anew=0.02) as keys:
         assert keys.holder(key)
         await clew.keys.revoke(issued.id)
-        await until(lambda: keys.holder(key) is None)
+        await eventually(lambda: keys.holder(key) is None)
         seen = behind.reads
-        await until(lambda: behind.reads > seen + 2)
+        await eventually(lambda: behind.reads > seen + 2)
         assert keys.holder(key) is None
 
 
@@ -138,9 +133,9 @@ async def test_a_deleted_key_and_one_whose_record_is_garbage_open_nothing(
     async with followed(clew) as keys:
         for garbage in (b"", b"garbage", b"{}"):
             key, issued = await clew.keys.create("acme", "billing", ["read"])
-            await until(lambda key=key: keys.holder(key))
+            await eventually(lambda key=key: keys.holder(key))
             await clew.nc.publish(f"$KV.{KEYS}.{issued.id}", garbage)
-            await until(lambda key=key: keys.holder(key) is None)
+            await eventually(lambda key=key: keys.holder(key) is None)
             if garbage:
                 assert issued.id in caplog.text
     assert await clew.keys.all() == []
@@ -152,7 +147,7 @@ async def test_whoever_only_says_that_there_is_a_key_is_not_believed(clew: Clew)
         for subject in (f"{LIVE_KEYS}.{record.id}", f"{LIVE_KEYS}.nonsense", f"{LIVE_KEYS}.$KV"):
             await clew.nc.publish(subject, msgspec.json.encode(record), headers={"Nats-Sequence": "1"})
         key, _ = await clew.keys.create("acme", "true", ["read"])
-        await until(lambda: keys.holder(key))
+        await eventually(lambda: keys.holder(key))
         assert keys.holder(forged) is None
 
 
@@ -165,7 +160,7 @@ async def test_nobody_is_let_in_before_the_keys_could_be_read(clew: Clew, caplog
             entered.set()
 
     entering = asyncio.create_task(enter())
-    await until(lambda: "the API keys cannot be read" in caplog.text)
+    await eventually(lambda: "the API keys cannot be read" in caplog.text)
     assert not entered.is_set()
     await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=[f"KV_{KEYS}"])
     await entering
@@ -189,7 +184,7 @@ async def test_a_configured_key_holds_whatever_becomes_of_an_issued_one(clew: Cl
         marker, _ = await clew.keys.create("acme", "marker", ["read"])
         await clew.keys.revoke(issued.id)
         last, _ = await clew.keys.create("acme", "last", ["read"])
-        await until(lambda: keys.holder(last))
+        await eventually(lambda: keys.holder(last))
         assert keys.holder(marker)
         assert keys.holder(key) == expected
 

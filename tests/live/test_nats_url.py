@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.up import Up, clew, running_up
+from support.cli import clew
+from support.up import Up, running_up
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,10 @@ def test_commands_find_the_server_and_its_password_in_the_folder(up: Up, tmp_pat
         (("thread", "list", "--data", str(up.data)), tmp_path),
         (("init", "--shards", "2"), up.data.parent),
     ):
-        ran = clew(*words, cwd=cwd)
+        with contextlib.chdir(cwd):
+            ran = clew(*words)
         assert ran.returncode == 0, ran.stderr
-    elsewhere = clew("verify", "--all", "--nats", up.open_url, cwd=tmp_path)
+    elsewhere = clew("verify", "--all", "--nats", up.open_url)
     assert elsewhere.returncode != 0
     assert "may not publish to $JS.API.STREAM.INFO.CLEW_EVT_00. 'clew up' keeps a URL" in elsewhere.stderr
 

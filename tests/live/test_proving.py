@@ -23,9 +23,9 @@ from clew_projections.places import Places
 from clew_projections.views import StoredView, absent_stored, decode_stored, encode
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
+from support.cli import clew as run
 from support.commits import added, body_of, commit, store
 from support.truth import buckets_equal_the_log, checkpointed, projecting
-from support.up import clew as run
 from support.waiting import eventually
 from support.writers import Writer, message_id, thread_id
 

@@ -19,9 +19,9 @@ from clew_projections.places import Places
 from clew_projections.views import encode
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
+from support.cli import clew as run
 from support.indexes import caught_up, fed, names
 from support.truth import buckets_equal_the_log, checkpointed, projecting
-from support.up import clew as run
 from support.writers import Writer, message_id
 
 

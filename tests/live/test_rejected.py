@@ -15,9 +15,9 @@ from clew_events.errors import Unavailable
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_inbox
 from clew_services.inbox import rejections
+from support.cli import clew as command_line
 from support.nats_services import served
 from support.truth import commits_of
-from support.up import clew as command_line
 from support.waiting import eventually
 
 

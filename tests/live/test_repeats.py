@@ -18,6 +18,7 @@ from clew_services.compose import Clew, connect
 from clew_services.eventstore.provision import verify
 from clew_services.eventstore.topology import SPENT_IDS_KEPT
 from clew_services.threads.result import Outcome
+from support.waiting import eventually
 
 LONG = 250
 """Commits of a thread that has outgrown what its view remembers more than twice."""
@@ -41,9 +42,11 @@ async def long_thread(clew: Clew) -> tuple[str, list[Outcome]]:
 async def projected(clew: Clew, thread: str, n: int) -> None:
     stop = asyncio.Event()
     projecting = asyncio.create_task(clew.project(stop))
-    async with asyncio.timeout(60):
-        while (await clew.current.cached_view(Address("default", thread))).n < n:
-            await asyncio.sleep(0.01)
+
+    async def is_projected() -> bool:
+        return (await clew.current.cached_view(Address("default", thread))).n >= n
+
+    await eventually(is_projected)
     stop.set()
     await projecting
 

@@ -169,7 +169,7 @@ async def test_a_restored_thread_whose_history_is_damaged_is_left_out_and_the_ot
     monkeypatch.undo()
     index = CurrentIndex(clew.index_in(root))
     async with fed(clew, root):
-        await eventually(lambda: asyncio.sleep(0, result=HOME.thread in threads(clew.index_in(root))))
+        await eventually(lambda: HOME.thread in threads(clew.index_in(root)))
         await check_is_listed(clew, root, index)
     await index.close()
 

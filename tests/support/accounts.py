@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import re
@@ -23,6 +22,7 @@ from clew_services.embedded import config
 from clew_services.embedded.config import SERVER
 from clew_services.embedded.server import EmbeddedServer
 from support.up import ROOT
+from support.waiting import eventually
 
 TENANTS = ("acme", "globex")
 ROLES = ("publisher", "reader", "auditor", "eraser", "counsel", "archivist")
@@ -139,12 +139,10 @@ async def everything(operator: compose.Connection) -> dict[str, dict[str, object
 
 async def settled(operator: compose.Connection) -> None:
     """Nothing is left in the inbox, and everything is projected."""
-    async with asyncio.timeout(60):
-        while (await stream_state(operator.js, "CLEW_INBOX")).messages:
-            await asyncio.sleep(0.02)
-        for stream, consumer in ((f"CLEW_EVT_{shard:02d}", THREADS) for shard in range(SHARDS)):
-            while True:
-                state = await operator.js.api(f"CONSUMER.INFO.{stream}.{consumer}")
-                if state["num_pending"] == state["num_ack_pending"] == 0:
-                    break
-                await asyncio.sleep(0.02)
+
+    async def is_settled() -> bool:
+        infos = [await operator.js.api(f"CONSUMER.INFO.CLEW_EVT_{shard:02d}.{THREADS}") for shard in range(SHARDS)]
+        waiting = [info[count] for info in infos for count in ("num_pending", "num_ack_pending")]
+        return not any((*waiting, (await stream_state(operator.js, "CLEW_INBOX")).messages))
+
+    await eventually(is_settled)

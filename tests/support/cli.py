@@ -23,6 +23,13 @@ _SHELL = re.compile(r"[|&;<>$`*?(){}\\]")
 """What a shell would make something else of, where it is not quoted."""
 
 
+def clew(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A command of the command line, run to its end in this process; where a loop runs, in a thread of its own."""
+    result = CliRunner().invoke(main, arguments, env=env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+
+
 class Cli:
     """``clew`` in this process, against a running Clew."""
 
@@ -96,11 +103,11 @@ class Shell:
         if apart or name != "clew" or _SHELL.search(_QUOTED.sub("", line)):
             return self._in_shell(line, settings)
         with contextlib.chdir(self.folder):
-            result = CliRunner().invoke(main, arguments, env=settings)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+            ran = clew(*arguments, env=settings)
         if mark:
-            (self.folder / file).write_bytes(result.stdout_bytes)
-        return subprocess.CompletedProcess(line, result.exit_code, "" if mark else result.stdout, result.stderr)
+            (self.folder / file).write_text(ran.stdout)
+            ran.stdout = ""
+        return ran
 
     def done(self, line: str, *, apart: bool = False, **env: str) -> str:
         """What a command that succeeds prints. It prints something, or writes it to a file."""
