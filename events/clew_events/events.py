@@ -230,7 +230,8 @@ class ErasureRequested(ThreadEvent, frozen=True, tag_field="type", tag="ErasureR
     """The contents of earlier commits are to be erased, and are refused from now on.
 
     ``items`` are the items that it is about; with null it is the whole thread, which has ended for good. ``ordinals``
-    are theirs, where an id does not carry it or was used more than once. ``code`` is why, as a code.
+    are those of all that had their ids, where an id does not carry it or was used more than once. ``code`` is why, as a
+    code.
     """
 
     effect: ClassVar[Effect] = "deletes"

@@ -104,13 +104,13 @@ def advance_stored(
 
 
 def _item_effects(commit: Commit) -> Iterator[tuple[int, Effect, str]]:
-    """Yield what a commit does to single items, by ordinal, with their ids; what is cleared is not named."""
+    """Yield what a commit does to single items, by ordinal, with the ids of those added; not what it clears."""
     for event in commit.events:
         if isinstance(event, ItemEvent):
             yield ordinal_of(event), event.effect, event.item
         elif (request := event.request) is not None:
-            for ordinal, item in zip(request.item_ordinals, request.items or (), strict=False):
-                yield ordinal, "deletes", item
+            for ordinal in request.item_ordinals:
+                yield ordinal, "deletes", ""
 
 
 def _add(run: Places, ordinal: int, effect: Effect, item: str, recorded: Recorded) -> Places:
@@ -229,9 +229,9 @@ def advance_items(
                 before = {ordinal: view for ordinal, view in known.items() if view.n < commit.n} | changed
                 changed |= {ordinal: _deleted(view, commit) for ordinal, view in before.items() if not view.deleted}
             if (request := event.request) is not None and request.items is not None:
-                for ordinal, item in zip(request.item_ordinals, request.items, strict=True):
+                for ordinal in request.item_ordinals:
                     if wanted is None or ordinal in wanted:
-                        erased = _known_item(changed.get(ordinal) or known.get(ordinal), item, commit)
+                        erased = _known_item(changed.get(ordinal) or known.get(ordinal), request.items, commit)
                         changed[ordinal] = replace(_deleted(erased, commit), erasure=request.erasure)
             continue
         ordinal = ordinal_of(event)
@@ -260,7 +260,7 @@ def _item_after(view: ItemView | None, commit: Commit, event: AboutItem) -> Item
     if event.effect == "creates":
         ordinal = ordinal_of(event)
         view = ItemView(id=event.item, thread=commit.thread, ordinal=ordinal, n=commit.n, created_at=commit.at)
-    now = replace(_known_item(view, event.item, commit), n=commit.n)
+    now = replace(_known_item(view, (event.item,), commit), n=commit.n)
     match event:
         case ItemAdded() | ItemReplaced():
             return replace(
@@ -278,10 +278,10 @@ def _item_after(view: ItemView | None, commit: Commit, event: AboutItem) -> Item
             assert_never(event)
 
 
-def _known_item(view: ItemView | None, item: str, commit: Commit) -> ItemView:
-    if view is None or view.id != item:
+def _known_item(view: ItemView | None, named: tuple[str, ...], commit: Commit) -> ItemView:
+    if view is None or view.id not in named:
         raise Corrupt(
-            f"thread {commit.thread}: commit {commit.n} changes item {item}, which was never added",
+            f"thread {commit.thread}: commit {commit.n} changes item {', '.join(named)}, which was never added",
             code="unknown_message",
         )
     return view

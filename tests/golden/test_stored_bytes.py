@@ -107,7 +107,7 @@ COMMITS = {
         events.ItemReplaced(item="own-1", ordinal=7, body=Raw(b'{"type":"y"}')),
         events.ItemMetadataUpdated(item="own-1", ordinal=7, set={"a": "1"}, unset=()),
         events.ItemDeleted(item="own-1", ordinal=7),
-        events.ErasureRequested(erasure="erasure_1", items=("own-1", "own-1"), code=None, ordinals=(3, 7)),
+        events.ErasureRequested(erasure="erasure_1", items=("own-1",), code=None, ordinals=(3, 7)),
     ),
     "chain-1": commit(1, None, events.ThreadCreated(metadata={}, tool_resources=ToolResources())),
     "chain-2": commit(2, FIRST_HASH, FIRST_EVENTS["MetadataUpdated"], microsecond=0),

@@ -112,3 +112,17 @@ async def test_records_about_a_thread_are_erased_with_their_bytes_and_others_sta
     (left,) = [each async for each in rejections.list_rejected(clew.js)]
     assert left.rejection.tenant == "other"
     assert in_stream(deployment, REJECTED_STREAM, marker) == []
+
+
+async def test_records_about_an_item_are_those_that_name_it_or_would_have_added_it(clew: Clew) -> None:
+    async with served(clew, (serve_inbox,)):
+        for command, body in (
+            ("replace_item", '{"thread_id":"thread_a","item_id":"own-1","item":{"type":"note"}}'),
+            ("add_items", '{"thread_id":"thread_a","items":[{"type":"note"},{"type":"note","id":"own-1","n":1e400}]}'),
+            ("add_items", '{"thread_id":"thread_a","items":[{"type":"note","id":"own-2"}]}'),
+        ):
+            await leave(clew, command, body)
+        await settle(clew)
+    (gone,) = await rejections.erase(clew.js, [rejections.Concern(Address("default", "thread_a"), ("own-1",))])
+    left = [each.rejection.inbox_seq async for each in rejections.list_rejected(clew.js)]
+    assert (len(gone), left) == (2, [3])

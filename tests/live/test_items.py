@@ -25,7 +25,9 @@ from clew_projections.index.index import CurrentIndex
 from clew_services.cli import main
 from clew_services.compose import Clew
 from support.asgi import call
+from support.erasure_worker import complete_all
 from support.indexes import caught_up, fed
+from support.markers import find_marker, new_marker
 from support.nats_services import served
 from support.truth import buckets_equal_the_log, projecting
 
@@ -293,3 +295,22 @@ async def test_on_the_command_line_items_are_lines_of_json(clew: Clew, deploymen
     async with served(clew):
         await clew.handler.handle("default", CreateThread(thread_id="thread_a"))
         await asyncio.to_thread(use)
+
+
+async def test_an_erased_item_is_gone_from_every_file_and_the_others_are_not(clew: Clew, deployment) -> None:
+    gone, stays = new_marker(), new_marker()
+    async with served(clew), projecting(clew), connect(deployment.url) as client:
+        items = [note(1, id="a", said=gone), note(2, id="b", said=stays)]
+        thread = (await client.create_thread(items=items)).thread.id
+        await client.replace_item(thread, "a", note(3, said=gone))
+        await client.delete_item(thread, "a")
+        await client.add_items(thread, [note(4, id="a", said=gone), note(5, said=stays)])
+        erasure = (await client.erase_item(thread, "a")).erasure
+        await complete_all(clew)
+        assert (await client.get_erasure(erasure.id)).status == "completed"
+        assert await texts(client, thread) == [2, 5]
+        assert json.loads(bytes((await client.item_at(thread, "a", 4)).item)) == {"id": "a", "erased": True}
+        await client.add_items(thread, [note(6, id="a")])
+        assert await texts(client, thread) == [2, 5, 6]
+    assert find_marker(deployment.data, gone) == []
+    assert find_marker(deployment.data, stays) != []

@@ -173,7 +173,7 @@ def read(file: Path, key: VerifierKey | None = None) -> KnownErasures:
 
 def _check(known: KnownErasure, key: VerifierKey | None) -> None:
     erasure = known.erasure
-    message = erasure.message_id is None or ids.is_message_id(erasure.message_id)
+    message = erasure.message_id is None or ids.is_item_id(erasure.message_id)
     if not (ids.is_erasure_id(erasure.id) and ids.is_thread_id(erasure.thread_id) and message):
         raise Corrupt(f"it names {erasure.id[:100]!r}, which cannot be an erasure of Clew", code="altered_erasures")
     if known.certificate is None:

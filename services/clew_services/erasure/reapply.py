@@ -22,7 +22,7 @@ from clew_events.commands import EraseItem, EraseMessage, EraseThread
 from clew_events.commit import FORMAT, Commit, Recorded
 from clew_events.erasures import Erasure, lines_to_erase
 from clew_events.errors import AlreadyErased, Conflict, Invalid, NotFound
-from clew_events.events import ErasureRequested
+from clew_events.events import ErasureRequested, Event, ThreadEvent
 from clew_events.subjects import ERASED_STREAM, Address, certificate_subject
 from clew_projections.history.histories import Histories
 from clew_projections.history.log_reads import LogReads
@@ -251,9 +251,10 @@ class Reapplication:
             decided = decide(command, address.thread, command_id, replace(view, holds=()), items)
         except (AlreadyErased, NotFound):
             return None
-        events = tuple(
-            replace(event, erasure=erasure.id) if isinstance(event, ErasureRequested) else event for event in decided
-        )
+        asked = decided[-1]
+        assert isinstance(asked, ThreadEvent)
+        assert asked.request is not None
+        events: tuple[Event, ...] = (*decided[:-1], replace(asked.request, erasure=erasure.id))
         now = datetime.now(UTC)
         commit = Commit(
             v=FORMAT,

@@ -26,6 +26,7 @@ from clew_events.errors import (
     from_fault,
     to_fault,
 )
+from clew_events.items import own_ids
 from clew_events.replies import Rejection
 from clew_events.subjects import INBOX_STREAM, REJECTED, REJECTED_STREAM, Address, inbox_subject, rejected_subject
 from clew_projections.kv.bucket import WRONG_REVISION
@@ -108,7 +109,7 @@ async def retry(js: JetStream, refused: Refusal) -> int:
 
 
 class Concern(msgspec.Struct, frozen=True):
-    """What rejected commands may be about: a thread, or some of its messages."""
+    """What rejected commands may be about: a thread, or some of its messages or other items."""
 
     address: Address
     messages: tuple[str, ...] | None = None
@@ -161,11 +162,18 @@ async def erase_waiting(js: JetStream, concerns: Sequence[Concern]) -> None:
 
 
 class _Target(msgspec.Struct, frozen=True):
-    """The parts of a command that say which thread and message it is about."""
+    """The parts of a command that say which thread and items it is about."""
 
     id: str | None = None
     thread_id: str | None = None
     message_id: str | None = None
+    item_id: str | None = None
+    items: tuple[msgspec.Raw, ...] | None = None
+
+    @property
+    def named(self) -> set[str | None]:
+        """The ids of items, those of new ones included."""
+        return {self.message_id, self.item_id, *own_ids(self.items or ())}
 
 
 _TARGET: Final = msgspec.json.Decoder(_Target).decode
@@ -187,7 +195,7 @@ def _concerns(target: _Target | None, body: str, concern: Concern) -> bool:
     thread, messages = concern.address.thread, concern.messages
     if target is None:
         return any(each in body for each in (messages if messages is not None else (thread,)))
-    return target.thread_id == thread and (messages is None or target.message_id in messages)
+    return target.thread_id == thread and (messages is None or not target.named.isdisjoint(messages))
 
 
 def _refusal(stored: StoredMessage) -> Refusal:

@@ -258,7 +258,7 @@ def _erase(
         raise already_erased(f"{'Message' if isinstance(command, EraseMessage) else 'Item'} '{last.id}'", last.erasure)
     ordinals = tuple(item.ordinal for item in items)
     named = UNSET if ordinals == (ids.ordinal_of(last.id),) else ordinals
-    request = ErasureRequested(erasure=erasure, items=(last.id,) * len(items), code=command.reason, ordinals=named)
+    request = ErasureRequested(erasure=erasure, items=(last.id,), code=command.reason, ordinals=named)
     return (request,) if last.deleted else (_delete(last), request)
 
 
