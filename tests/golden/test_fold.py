@@ -32,7 +32,7 @@ HISTORY = chain(
     [ItemDeleted(item=added(258).item)],
     [ThreadDeleted()],
 )
-VIEWS = {1: "04906c738bdde8334dd387bc29feba209dc134aff85f4cebad3cfdcf5a8da74d"}
+VIEWS = {1: "f6a86cc69343a091eb9aed3aa7c7633214afcdb8b08410a9962b0b423afc7b38"}
 
 
 def test_a_fold_that_makes_other_views_has_another_number() -> None:

@@ -397,7 +397,7 @@ async def test_all_of_clew_runs_as_the_user_that_it_has_and_is_denied_nothing(ac
         return ran.stdout
 
     assert "nothing to create" in await cli("init", "--shards", str(SHARDS))
-    roles = ("api", "commands", "query", "projector")
+    roles = ("api", "commands", "query", "projector", "retention")
     process = await asyncio.create_subprocess_exec(
         *CLEW, "serve", *roles, env=environment(**env), stderr=asyncio.subprocess.PIPE
     )
