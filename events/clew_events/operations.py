@@ -401,7 +401,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="list_holds", method="GET", path=HOLDS, tag="Holds",
             summary="List the standing legal holds, and the threads that have holds, deleted ones too",
-            form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, versioned=False,
+            form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, versioned=False, errors=(404,),
         ),),
     ),
     Operation(
@@ -564,7 +564,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ), HttpRoute(
             name="prove_own", method="GET", path=f"{OWN}/proof", tag="Checkpoints",
             summary="Prove what the head of the tenant's own history was under the last signed checkpoint",
-            answer=KeptProof, answered=http_examples.PROOF, versioned=False,
+            answer=KeptProof, answered=http_examples.PROOF, versioned=False, errors=(404,),
         )),
     ),
     Operation(
@@ -576,7 +576,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ), HttpRoute(
             name="export_own", method="GET", path=f"{OWN}/export", tag="History",
             summary="Download the audit pack of the tenant's own history",
-            media_type=AUDIT_PACK, versioned=False,
+            media_type=AUDIT_PACK, versioned=False, errors=(404,),
         )),
     ),
 )  # fmt: skip
