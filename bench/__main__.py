@@ -26,8 +26,6 @@ from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
 from bench.spending import HERE, Compared, Kind, Spent, compared, spending
 
-ERASED = 1_000
-"""Threads that are erased at most."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -63,7 +61,7 @@ def main(
 ) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
     if forgetting:
-        erased = uvloop.run(erasing(min(threads, ERASED), seconds))
+        erased = uvloop.run(erasing(threads, seconds))
         _print_erasing(erased)
         _write("erasing", {"erasing": erased})
         return
@@ -153,10 +151,11 @@ def _ratio(ours: float, theirs: float) -> str:
 
 def _print_erasing(found: Erasing) -> None:
     table = Table(title=f"{found.threads:,} threads of {found.commits} commits erased while others are written")
-    for column in ("writers", "created /s", "p50 ms", "p99 ms"):
+    for column in ("writers", "created /s", "p50 ms", "p99 ms", "worst p99 ms"):
         table.add_column(column, justify="left" if column == "writers" else "right")
-    for name, measured in (("alone", found.alone), ("while erasing", found.beside)):
-        table.add_row(name, f"{measured.per_second:,.0f}", f"{measured.p50:.1f}", f"{measured.p99:.1f}")
+    for name, each in found.writers.items():
+        figures = (f"{each.per_second:,.0f}", *(f"{ms:.1f}" for ms in (each.p50, each.p99, found.worst[name])))
+        table.add_row(name, *figures)
     console = Console(width=150)
     console.print(table)
     said = f"{found.done:,} threads out of the log in {found.seconds:.0f} s: {found.per_second:.2f} a second"
@@ -164,6 +163,8 @@ def _print_erasing(found: Erasing) -> None:
     console.print(f"{said}; {bound}", highlight=False)
     for what, (threads, half, last) in found.lag.items():
         console.print(f"{what}: {threads:,} threads, half of them after {half:.1f} s, the last after {last:.1f} s")
+    for name, seconds in found.computed.items():
+        console.print(f"computed {seconds:7.1f} s  {name}", highlight=False)
     for name, (before, after) in found.memory.items():
         console.print(f"memory  {before:6.0f} MB, then {after:6.0f} MB  {name}", highlight=False)
 

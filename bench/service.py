@@ -87,6 +87,16 @@ def computed(root: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def computed_by_process(root: int) -> dict[str, float]:
+    """Seconds of processor time that a process and its descendants have taken themselves, by what they are (Linux)."""
+    found: dict[str, float] = {}
+    for pid, name in by_process(root).items():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            found[name] = found.get(name, 0.0) + sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
 async def at_rest(root: int) -> None:
     """Wait until a process and its descendants have hardly anything left to do (Linux)."""
     done = computed(root)

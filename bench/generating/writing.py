@@ -59,7 +59,7 @@ async def generate(js: JetStream, shards: int, plan: Plan, progress: Progress | 
     """
     started = time.perf_counter()
     threads = planned(plan)
-    writers = [_Writer(js, shard, await _last(js, shard)) for shard in range(shards)]
+    writers = [Writer(js, shard, await _last(js, shard)) for shard in range(shards)]
     try:
         await _write(writers, _in_order(threads), plan, progress)
     finally:
@@ -86,7 +86,7 @@ async def generated(data: Path, plan: Plan, *, shards: int = 4) -> AsyncIterator
 
 
 async def _write(
-    writers: Sequence[_Writer], commits: Iterator[tuple[Thread, float]], plan: Plan, progress: Progress | None
+    writers: Sequence[Writer], commits: Iterator[tuple[Thread, float]], plan: Plan, progress: Progress | None
 ) -> None:
     chance = Random(f"{plan.seed} happenings")
     done = 0
@@ -103,7 +103,7 @@ async def _write(
         await writer.flush()
 
 
-class _Writer:
+class Writer:
     """Writes to one shard. The server's guards hold that its count of sequences is right."""
 
     def __init__(self, js: JetStream, shard: int, last: int) -> None:
