@@ -16,7 +16,8 @@
 ``$KV.clew_keys_v1.<id>``                     the record of an API key, without the key
 ``clew.checkpoint.<number>``                  signed checkpoints of the log, in stream ``CLEW_CHECKPOINTS``
 ``clew.live.checkpoint.<number>``             the same checkpoints, republished over core NATS
-``clew.erased.<shard>.<seq>.<tenant>.<thread>.<n>``  commits without their erased contents, in stream ``CLEW_ERASED``
+``clew.erased.<shard>.<block>.<seq>.<tenant>.<thread>.<n>``  commits that were erased or swept, in ``CLEW_ERASED``
+``clew.erased.swept.<shard>``                 up to where a shard was swept, in ``CLEW_ERASED``
 ``clew.erased.erasure.<tenant>.<id>``         the state of an erasure, in ``CLEW_ERASED``
 ``clew.erased.certificate.<id>``              the signed certificate of an erasure, in ``CLEW_ERASED``
 ``clew.erased.floor``                         from where on ``CLEW_ERASED`` has all of pending erasures
@@ -46,6 +47,8 @@ ERASED: Final = "clew.erased"
 ERASURES: Final = f"{ERASED}.erasure"
 COPIES: Final = f"{ERASED}.copy"
 ERASURE_FLOOR: Final = f"{ERASED}.floor"
+ERASED_BLOCK: Final = 100_000
+"""Sequences of the log whose copies have one token in common: as many subjects as the server lists in one answer."""
 LIVE_ERASURES: Final = f"{LIVE}.erased.erasure"
 
 INBOX_STREAM: Final = "CLEW_INBOX"
@@ -134,13 +137,23 @@ def checkpoint_subject(number: int) -> str:
 
 
 def erased_subject(shard: int, seq: int, address: Address, n: int) -> str:
-    """The subject of a commit that lost contents: its position in the log, its thread, and its number there."""
-    return f"{ERASED}.{shard:02d}.{seq}.{address.tenant}.{address.thread}.{n}"
+    """The subject of a commit that was erased or swept: its position in the log, its thread, and its number there."""
+    return f"{ERASED}.{shard:02d}.{seq // ERASED_BLOCK}.{seq}.{address.tenant}.{address.thread}.{n}"
 
 
-def erased_subjects(shard: int, seq: int | None = None, *, tenant: str = "*", thread: str = "*") -> str:
-    """The subjects of a shard's commits that lost contents: all of them, of one sequence, tenant or thread."""
-    return f"{ERASED}.{shard:02d}.{'*' if seq is None else seq}.{tenant}.{thread}.*"
+def erased_subjects(
+    shard: int, seq: int | None = None, *, block: int | None = None, tenant: str = "*", thread: str = "*"
+) -> str:
+    """The subjects of a shard's commits that were erased or swept: all, of one sequence, block, tenant or thread."""
+    if seq is not None:
+        block = seq // ERASED_BLOCK
+    place = f"{'*' if block is None else block}.{'*' if seq is None else seq}"
+    return f"{ERASED}.{shard:02d}.{place}.{tenant}.{thread}.*"
+
+
+def swept_subject(shard: int) -> str:
+    """The subject that says up to where a shard was swept."""
+    return f"{ERASED}.swept.{shard:02d}"
 
 
 def erasure_subject(tenant: str, erasure: str) -> str:

@@ -26,6 +26,7 @@ from clew_events.subjects import (
     ERASED_STREAM,
     Address,
     certificate_subject,
+    erased_subject,
     erased_subjects,
     erasure_subject,
     event_stream,
@@ -60,7 +61,7 @@ from clew_services.packs.check_pack import check_pack
 from clew_services.packs.exporter import Exporter
 from clew_services.packs.importer import Importer
 from support.deployments import deployed
-from support.erasing import Killed, StoppedEraser, unhurried
+from support.erasing import Killed, stopped, unhurried
 from support.forging import bodies
 from support.indexes import caught_up, fed
 from support.parts import audit_of, verifier_of
@@ -177,7 +178,7 @@ async def test_whoever_takes_over_from_a_killed_eraser_leaves_no_copy_of_what_it
     first, _ = await history(clew, THREAD)
     await unhurried(clew).erase([Loss(first.position, (1,))])
     with contextlib.suppress(Killed):
-        await StoppedEraser(clew, stop).erase([Loss(first.position, (2,))])
+        await Eraser(stopped(clew, stop), Budget()).erase([Loss(first.position, (2,))])
     await unhurried(clew).erase([Loss(first.position, (2, 3))])
     copies, _ = await clew.js.after(ERASED_STREAM, erased_subjects(first.position.shard), 1)
     (copied,) = copies
@@ -196,7 +197,7 @@ async def test_the_last_commit_of_a_thread_a_lost_one_and_a_forged_copy_are_refu
         await eraser.erase([Loss(Position(commits[-1].position.shard, 10_000), (0, 1))])
     assert refusal.value.code == "missing_commit"
     shard, seq = commits[0].position.shard, commits[0].position.seq
-    forged = f"clew.erased.{shard:02d}.{seq}.{THREAD.tenant}.{THREAD.thread}.1"
+    forged = erased_subject(shard, seq, THREAD, 1)
     assert (await clew.js.publish(forged, commits[1].body)).error is None
     with pytest.raises(Corrupt) as refusal:
         await eraser.erase([Loss(commits[0].position, (0, 1))])

@@ -305,7 +305,7 @@ async def test_a_list_of_erasures_goes_through_however_much_lies_between_them(cl
     old = await erase(clew, "thread_a")
     for round_ in range(4):
         await clew.js.publish_each(
-            [OutgoingMessage(f"clew.erased.00.{round_ * 500 + seq}.acme.thread_b.1", b"x", {}) for seq in range(500)]
+            [OutgoingMessage(f"clew.erased.00.0.{round_ * 500 + seq}.acme.thread_b.1", b"x", {}) for seq in range(500)]
         )
     await create(clew, "thread_c", messages=0)
     new = await erase(clew, "thread_c")

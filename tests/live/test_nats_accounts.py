@@ -128,11 +128,17 @@ async def test_who_erases_is_told_how_far_it_is_and_an_auditor_is_too(
 
 
 ERASING = (
-    *("$JS.API.STREAM.MSG.DELETE.", "$JS.API.STREAM.CREATE.", "$JS.API.STREAM.DELETE.", "clew.erased."),
+    *(
+        "$JS.API.STREAM.MSG.DELETE.",
+        "$JS.API.STREAM.PURGE.",
+        "$JS.API.STREAM.CREATE.",
+        "$JS.API.STREAM.DELETE.",
+        "clew.erased.",
+    ),
     *(f"$JS.API.CONSUMER.{call}." for call in ("CREATE", "DELETE", "RESET", "MSG.NEXT")),
     *("$KV.clew_generations.", "$JS.ACK."),
 )
-"""What the user ``erasure`` may do: delete messages, make buckets anew, and keep what is left of commits."""
+"""What the user ``erasure`` may do: delete messages, sweep, make buckets anew, and keep what is left of commits."""
 
 
 async def test_what_erases_deletes_from_the_log_and_has_no_way_to_touch_checkpoints_keys_or_settings(
@@ -145,11 +151,15 @@ async def test_what_erases_deletes_from_the_log_and_has_no_way_to_touch_checkpoi
         last = (await stream_state(operator.js, event_stream(shard))).last_seq
         reply = await user.nc.request(deleting, msgspec.json.encode({"seq": last + 1}), timeout=60)
         assert json.loads(reply.data)["error"]["err_code"] == 10057  # it may, and there is no such message
+        sweeping = f"$JS.API.STREAM.PURGE.{event_stream(shard)}"
+        reply = await user.nc.request(sweeping, msgspec.json.encode({"seq": 1}), timeout=60)
+        assert json.loads(reply.data)["purged"] == 0
         before = await everything(operator)
         allowed = {each for each in {*CHANGING, *ASKING} if each.startswith(ERASING)}
         shut = {*CHANGING, *ASKING} - allowed
         kept = ("CLEW_CHECKPOINTS", f"KV_{KEYS}", "KV_clew_generations")
-        shut |= {f"$JS.API.STREAM.{call}.{name}" for call in ("MSG.DELETE", "DELETE") for name in kept}
+        shut |= {f"$JS.API.STREAM.{call}.{name}" for call in ("MSG.DELETE", "DELETE", "PURGE") for name in kept}
+        shut |= {f"$JS.API.STREAM.PURGE.{name}" for name in ("CLEW_ERASED", "CLEW_INBOX", "CLEW_REJECTED")}
         await tries(user, sorted(shut), ["clew.>", ">", "clew.evt.>", "clew.inbox.>", "$KV.>", "$JS.>"])
     assert await everything(operator) == before
 

@@ -10,12 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
-from clew_events.subjects import event_stream
+from clew_events.subjects import ERASED_STREAM, event_stream
 from clew_projections.generations.record import Alias
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.position import read_position
 from clew_projections.nats.jetstream import JetStream, stream_state
-from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services import compose
 from clew_services.backup.take_backup import order
 from clew_services.compose import connect
@@ -333,28 +332,21 @@ async def test_a_changed_setting_is_refused_by_name_with_both_values(
     assert await everything(js) == changed
 
 
-async def test_the_log_cannot_be_purged_and_no_setting_allows_it_again(js: JetStream) -> None:
-    await init(js)
-    for shard in range(2):
-        await js.publish(f"clew.evt.{shard:02d}.acme.thread_a", b"one")
-        for request in ({}, {"seq": 2}, {"filter": f"clew.evt.{shard:02d}.acme.thread_a"}):
-            with pytest.raises(ApiRefusal, match="purge"):
-                await js.api(f"STREAM.PURGE.{event_stream(shard)}", request)
-        for setting in ({"deny_purge": False}, {"allow_rollup_hdrs": True}):
-            with pytest.raises(ApiRefusal, match="purge"):
-                await reconfigure(js, event_stream(shard), **setting)
-        assert (await stream_state(js, event_stream(shard))).messages == 1
-
-
-async def test_a_log_that_can_be_purged_is_refused(js: JetStream) -> None:
+async def test_a_log_of_an_earlier_version_that_cannot_be_swept_is_taken_as_it_is(js: JetStream) -> None:
     for config in topology.streams(2, 1, LARGEST):
-        allowed = {"deny_purge": False} if config["name"] == event_stream(1) else {}
-        await js.api(f"STREAM.CREATE.{config['name']}", {**config, **allowed})
-    with pytest.raises(
-        Corrupt, match=r"^CLEW_EVT_01 was changed: its 'deny_purge' is False and must be True\."
-    ) as refusal:
-        await init(js)
-    assert refusal.value.code == "changed_stream"
+        earlier = {"deny_purge": True} if str(config["name"]).startswith("CLEW_EVT") else {}
+        earlier |= {"allow_atomic": False} if config["name"] == ERASED_STREAM else {}
+        await js.api(f"STREAM.CREATE.{config['name']}", {**config, **earlier})
+    await init(js)
+    await provision.verify(js)
+
+
+async def test_no_message_can_roll_up_the_log(js: JetStream) -> None:
+    await init(js)
+    for headers in ({"Nats-Rollup": "all"}, {"Nats-Rollup": "sub"}):
+        ack = await js.publish("clew.evt.00.acme.thread_a", b"one", headers)
+        assert ack.error is not None
+    assert (await stream_state(js, event_stream(0))).messages == 0
 
 
 async def test_a_stream_of_that_name_that_is_not_clews_is_not_touched(js: JetStream) -> None:

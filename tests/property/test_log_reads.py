@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from clew_events import subjects
 from clew_events.subjects import Address
 from clew_projections.history import erased_commits, log_reads
 from clew_projections.history.log_reads import LogReads
@@ -29,11 +30,18 @@ losses = st.builds(
     stop=st.none() | st.integers(1, 4),
     more=st.sets(st.integers(0, 2)).map(tuple),
 )
+sweeps = st.builds(
+    Step,
+    thread=threads,
+    erase=st.none() | st.just(0),
+    stop=st.none() | st.integers(1, 9),
+    sweep=st.integers(1, 12),
+)
 whole = st.builds(lambda thread: [Step(thread=thread, erase=number) for number in range(9)], threads)
 lives = st.builds(
     lambda first, rest: [*first, *(step for steps in rest for step in steps)],
     st.lists(appends, min_size=4, max_size=10),
-    st.lists(st.one_of(appends.map(lambda step: [step]), losses.map(lambda step: [step]), whole), max_size=8),
+    st.lists(st.one_of(whole, *(each.map(lambda step: [step]) for each in (appends, losses, sweeps))), max_size=8),
 )
 
 
@@ -42,7 +50,10 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little is read at once, so that short histories go beyond it."""
     monkeypatch.setattr(erased_commits, "AT_ONCE", 2)
     monkeypatch.setattr(log_reads, "AT_ONCE", 2)
+    monkeypatch.setattr(log_reads, "NEAR", 2)
     monkeypatch.setattr(log_reads, "STEPS", 1)
+    monkeypatch.setattr(subjects, "ERASED_BLOCK", 5)
+    monkeypatch.setattr(erased_commits, "ERASED_BLOCK", 5)
     monkeypatch.setattr(erased_commits, "_LIST_AGAIN", 3)
 
 
@@ -61,7 +72,7 @@ async def lived(life: list[Step], limit: int, *, replicated: bool) -> None:
 
 @pytest.mark.usefixtures("little")
 @settings(
-    max_examples=12,
+    max_examples=6,
     derandomize=True,
     database=None,
     deadline=None,

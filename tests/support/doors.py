@@ -30,7 +30,7 @@ CHANGING = (
         "LEADER.STEPDOWN.CLEW_INBOX.term-1-0", "PAUSE.CLEW_INBOX.term-1-0",
         f"PAUSE.CLEW_EVT_00.{THREADS}", f"UNPIN.CLEW_EVT_00.{THREADS}", f"LEADER.STEPDOWN.CLEW_EVT_00.{THREADS}",
     )),
-    "clew.erased.00.1.acme.thread_door.1",
+    "clew.erased.00.0.1.acme.thread_door.1",
     "clew.erased.certificate.erasure_door",
     "clew.live.erased.erasure.acme.erasure_door",
     "$JS.API.META.LEADER.STEPDOWN",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from clew_events.codec import redact
 from clew_events.commit import Position
-from clew_events.subjects import ERASED_STREAM, EVENTS, Address, event_stream, event_subject
+from clew_events.subjects import ERASED_STREAM, EVENTS, Address, erased_subjects, event_stream, event_subject
 from clew_projections.history.erased_commits import ErasedCommits
 from clew_projections.history.log_reads import LogReads
-from clew_projections.nats.jetstream import stream_state
+from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.stream_messages import (
     DIGEST,
     EXPECTED,
@@ -25,6 +27,7 @@ from clew_projections.nats.stream_messages import (
 )
 from clew_services.compose import Clew
 from clew_services.erasure.eraser import Budget, Eraser, Loss
+from clew_services.erasure.log_sweep import LogSweep, NoSweep, Request, SweepRule
 from support.commits import added, body_of, commit
 
 SHARD = 0
@@ -40,8 +43,12 @@ def unhurried(clew: Clew) -> Eraser:
     return Eraser(clew.connection.js, Budget(sleep=_at_once))
 
 
+EVERY = SweepRule(block=0, remnant=0, least=0, copies=-1)
+"""Each commit more is a gain, and blocks do not count."""
+
+
 class Step(Struct, frozen=True):
-    """What happens next: a commit to a thread, or the loss of contents of one of its commits but the last."""
+    """What happens next: a commit to a thread, the loss of contents of one of its commits but the last, or a sweep."""
 
     thread: Address
     erase: int | None = None
@@ -51,6 +58,8 @@ class Step(Struct, frozen=True):
     """The change, from 1, before which the eraser is killed."""
     more: tuple[int, ...] = ()
     """Further contents that go when another eraser takes over from one that was killed."""
+    sweep: int | None = None
+    """Sweep at most so many commits; if ``erase`` is given, the thread loses all contents in them."""
 
 
 class Killed(Exception):
@@ -64,11 +73,13 @@ class ErasedLog:
         self.clew = clew
         self.messages: list[StoredMessage] = []
         self.of: dict[str, list[int]] = {}
-        self._names = count(1)
+        self.copied: set[int] = set()
 
     async def step(self, step: Step) -> None:
         subject = event_subject(SHARD, step.thread)
-        if step.erase is None:
+        if step.sweep is not None:
+            await self._sweep(subject, step, step.sweep)
+        elif step.erase is None:
             await self._append(step.thread, subject, self.of.setdefault(subject, []))
         elif len(places := self.of.get(subject, [])) > 1:
             place = places[step.erase % (len(places) - 1)]
@@ -93,11 +104,46 @@ class ErasedLog:
         message, numbers = self.messages[place], {*step.numbers}
         if step.stop is not None:
             with contextlib.suppress(Killed):
-                await StoppedEraser(self.clew, step.stop).erase([Loss(Position(SHARD, message.seq), numbers)])
+                await Eraser(stopped(self.clew, step.stop), Budget(sleep=_at_once)).erase(
+                    [Loss(Position(SHARD, message.seq), numbers)]
+                )
             numbers |= {*step.more}
         await unhurried(self.clew).erase([Loss(Position(SHARD, message.seq), numbers)])
-        headers = {name: value for name, value in message.headers.items() if name != DIGEST}
-        self.messages[place] = StoredMessage(message.seq, message.subject, redact(message.body, numbers), headers)
+        self.copied.add(message.seq)
+        self._lose(place, numbers)
+
+    async def _sweep(self, subject: str, step: Step, most: int) -> None:
+        places = self.of.get(subject, []) if step.erase is not None else []
+        due = {subject: [Request("erasure_a", self.messages[places[-1]].seq, None, None)]} if places else {}
+
+        async def run(js: JetStream) -> None:
+            eraser, rule = Eraser(js, Budget(sleep=_at_once)), replace(EVERY, most=most)
+            sweep = LogSweep(js, eraser, SHARD, due, replicated=False, rule=rule, pause=_at_once)
+            with contextlib.suppress(Killed, NoSweep):
+                async for _ in sweep.run():
+                    pass
+
+        if step.stop is not None:
+            await run(stopped(self.clew, step.stop))
+        js = self.clew.connection.js
+        await run(js)
+        last = min((self.messages[each[-1]].seq for each in self.of.values()), default=0)
+        alive = [each.seq for each in self.messages if each.seq < last and each.seq not in self.copied]
+        until = (await ErasedCommits(js, replicated=False).read_swept(SHARD)).until
+        assert until <= last
+        assert not alive or until > alive[0]
+        assert until <= (await stream_state(js, event_stream(SHARD))).first_seq or not until
+        for place, message in enumerate(self.messages[: max(until - 1, 0)]):
+            if place in places and message.seq not in self.copied:
+                self._lose(place, range(3))
+            self.copied.add(message.seq)
+
+    def _lose(self, place: int, numbers: Collection[int]) -> None:
+        message = self.messages[place]
+        body = redact(message.body, numbers)
+        lost = body != message.body
+        headers = {name: value for name, value in message.headers.items() if not (lost and name == DIGEST)}
+        self.messages[place] = StoredMessage(message.seq, message.subject, body, headers)
 
     async def check(self, limit: int, reads: LogReads | None = None) -> None:
         """Ask everything of the log at every place, and compare it with the plain list."""
@@ -132,9 +178,9 @@ class ErasedLog:
                 assert seen([found]) == [self.messages[seq - 1] if seq <= end else None]
                 following = self.messages[seq - 1] if seq <= end else None
                 assert seen([await js.next_at_leader(stream, seq)]) == [following]
-        lost = [each for each in self.messages if DIGEST not in each.headers]
-        assert len(await ErasedCommits(js, replicated=False).sequences(SHARD)) == len(lost)
-        assert (await stream_state(js, ERASED_STREAM)).messages == len(lost)
+        assert {*await ErasedCommits(js, replicated=False).sequences(SHARD)} == self.copied
+        stored, _ = await self.clew.connection.js.after(ERASED_STREAM, erased_subjects(SHARD), 1)
+        assert len(stored) == len(self.copied)  # no older copy is left
         extent = await js.extent(SHARD)
         assert (extent.messages, extent.first_seq, extent.last_seq) == (end, 1, end)
 
@@ -145,31 +191,17 @@ class ErasedLog:
         return [*(f"{prefix}.{tenant}.*" for tenant in tenants), *(f"{prefix}.*.{thread}" for thread in threads)]
 
 
-class StoppedEraser(Eraser):
-    """An eraser that is killed before one of its calls that change something."""
+def stopped(clew: Clew, stop: int) -> JetStream:
+    """JetStream for a process that is killed before one of its calls that change something, counted from 1."""
+    calls, js = count(1), clew.connection.js
 
-    def __init__(self, clew: Clew, stop: int) -> None:
-        calls = count(1)
+    class Calls:
+        def __getattr__(self, name: str) -> Any:
+            if name in {"publish", "publish_batch", "api"} and next(calls) == stop:
+                raise Killed
+            return getattr(js, name)
 
-        js = clew.connection.js
-
-        class Calls:
-            """JetStream, whose changes are counted."""
-
-            from_leader = js.from_leader
-            newest_at_leader = js.newest_at_leader
-
-            async def publish(self, subject: str, body: bytes, headers: dict[str, str]):  # type: ignore[no-untyped-def]
-                if next(calls) == stop:
-                    raise Killed
-                return await js.publish(subject, body, headers)
-
-            async def api(self, call: str, request: object):  # type: ignore[no-untyped-def]
-                if next(calls) == stop:
-                    raise Killed
-                return await js.api(call, request)
-
-        super().__init__(Calls(), Budget(sleep=_at_once))  # type: ignore[arg-type]
+    return Calls()  # type: ignore[return-value]
 
 
 def matches(subject: str) -> Callable[[StoredMessage], bool]:

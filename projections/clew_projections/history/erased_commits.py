@@ -1,7 +1,8 @@
-"""Commits that lost contents: their copies in ``CLEW_ERASED``, read as the messages that they were in the log.
+"""Commits that were erased or swept: their copies in ``CLEW_ERASED``, read as the messages that they were in the log.
 
 A copy is stored before its original is deleted, and never removed. So a commit that is neither in the log nor here when
-it is looked for in this order is lost.
+it is looked for in this order is lost. A sweep removes the beginning of a shard: every commit of it has a copy then,
+those that lost nothing with all their contents.
 """
 
 from __future__ import annotations
@@ -11,9 +12,20 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
-from clew_events.subjects import ERASED_STREAM, Address, erased_subject, erased_subjects, event_subject
+from clew_events.codec import UNREADABLE
+from clew_events.errors import Corrupt
+from clew_events.subjects import (
+    ERASED_BLOCK,
+    ERASED_STREAM,
+    Address,
+    erased_subject,
+    erased_subjects,
+    event_subject,
+    swept_subject,
+)
 from clew_projections.lru_cache import LRUCache
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.stream_messages import (
@@ -30,7 +42,7 @@ from clew_projections.nats.stream_messages import (
 
 ANY: Final = "*"
 """Any tenant, or any thread."""
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 """The most copies in one read: commits have up to the server's largest message each."""
 LISTED: Final = 64
 """Lists of sequences that are remembered."""
@@ -44,24 +56,38 @@ _ORIGINAL: Final = {copied: original for original, copied in _RENAMED.items()}
 def copy_of(stored: StoredMessage, shard: int, n: int, body: bytes) -> OutgoingMessage:
     """Return the copy to store of a commit that is number ``n`` of its thread, with what is left of its body.
 
-    It keeps the headers that the commit had, under names by which the server does nothing, but for the digest.
+    It keeps the headers that the commit had, under names by which the server does nothing, but the digest only if it
+    keeps all of its body.
     """
     _, _, _, tenant, thread = stored.subject.split(".")
     kept = {
         _RENAMED.get(name, name): value
         for name, value in stored.headers.items()
-        if name in _RENAMED or not (name == DIGEST or name.startswith("Nats-"))
+        if name in _RENAMED or not name.startswith("Nats-")
     }
+    if body != stored.body:
+        kept.pop(DIGEST, None)
     return OutgoingMessage(erased_subject(shard, stored.seq, Address(tenant, thread), n), body, kept)
 
 
 def original_of(copied: StoredMessage) -> StoredMessage:
     """Return the message of the log that a copy stands for, without its erased contents."""
-    _, _, shard, seq, tenant, thread, _ = copied.subject.split(".")
+    _, _, shard, _, seq, tenant, thread, _ = copied.subject.split(".")
     headers = {
         _ORIGINAL.get(name, name): value for name, value in copied.headers.items() if not name.startswith("Nats-")
     }
     return StoredMessage(int(seq), event_subject(int(shard), Address(tenant, thread)), copied.body, headers)
+
+
+class Swept(Struct, frozen=True):
+    """That a shard's commits from the sequence ``first`` up to ``until``, which is not one of them, have copies all."""
+
+    first: int
+    until: int
+
+
+NOT_SWEPT: Final = Swept(0, 0)
+_SWEPT: Final = msgspec.json.Decoder(Swept)
 
 
 class _Listed(Struct):
@@ -78,6 +104,54 @@ class ErasedCommits:
         self._js = js
         self._replicated = replicated
         self._listed = LRUCache[str, _Listed](LISTED)
+        self._apart: dict[int, tuple[Swept, _Listed]] = {}
+        self.swept: dict[int, Swept] = {}
+        """By shard, the sweep that was read last; it may go further by now."""
+
+    async def read_swept(self, shard: int) -> Swept:
+        """Read up to where a shard was swept.
+
+        Raises:
+            Corrupt: what says so cannot be read.
+            Unavailable: JetStream does not answer.
+        """
+        stored = await self._js.newest_at_leader(ERASED_STREAM, swept_subject(shard), 0)
+        try:
+            self.swept[shard] = _SWEPT.decode(stored.body) if stored is not None else NOT_SWEPT
+        except UNREADABLE as fault:
+            raise Corrupt(f"{swept_subject(shard)} cannot be read: {fault}", code="unreadable_record") from fault
+        return self.swept[shard]
+
+    async def count(self, shard: int, last: int) -> tuple[int, int]:
+        """How many commits of a shard, up to sequence ``last``, have a copy, and the first of them; 0 if none has.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        swept = await self.read_swept(shard)
+        pattern, end = erased_subjects(shard), (await stream_state(self._js, ERASED_STREAM)).last_seq
+        known, listed = self._apart.get(shard, (NOT_SWEPT, None))
+        if listed is None or known != swept or not 0 <= end - listed.up_to <= _LIST_AGAIN:
+            seqs: list[int] = []
+            for some in self._outside(shard, swept, last) if end else ():
+                seqs += map(_sequence, await self._js.subjects(ERASED_STREAM, some))
+            listed = _Listed(array("Q", sorted(each for each in seqs if not swept.first <= each < swept.until)), end)
+        elif end > listed.up_to:
+            await self._catch_up(listed, pattern, end)
+            listed.seqs = array("Q", (each for each in listed.seqs if not swept.first <= each < swept.until))
+        self._apart[shard] = (swept, listed)
+        first = min([*listed.seqs[:1], *([swept.first] if swept.until else [])], default=0)
+        return swept.until - swept.first + len(listed.seqs), first
+
+    def _outside(self, shard: int, swept: Swept, last: int) -> list[str]:
+        """The subjects of the copies of a shard, up to sequence ``last``, but of blocks that were swept as a whole."""
+        if not swept.until:
+            return [erased_subjects(shard)]
+        return [
+            erased_subjects(shard, block=block)
+            for block in range(last // ERASED_BLOCK + 1)
+            if max(1, block * ERASED_BLOCK) < swept.first or (block + 1) * ERASED_BLOCK > swept.until
+        ]
 
     async def at(self, shard: int, seqs: Sequence[int]) -> dict[int, StoredMessage]:
         """Read the commits that had these sequences of a shard; those without a copy are left out.
@@ -111,15 +185,18 @@ class ErasedCommits:
             listed = _Listed(array("Q", sorted(map(_sequence, subjects))), end)
             self._listed.put(pattern, listed)
         elif end > listed.up_to:
-            known = set(listed.seqs)
-            after = listed.up_to
-            while copied := await self._js.from_leader(ERASED_STREAM, {"seq": after + 1, "next_by_subj": pattern}):
-                after = copied.seq
-                if (seq := _sequence(copied.subject)) not in known:
-                    insort(listed.seqs, seq)
-                    known.add(seq)
-            listed.up_to = max(end, after)
+            await self._catch_up(listed, pattern, end)
         return listed.seqs
+
+    async def _catch_up(self, listed: _Listed, pattern: str, end: int) -> None:
+        known = set(listed.seqs)
+        after = listed.up_to
+        while copied := await self._js.from_leader(ERASED_STREAM, {"seq": after + 1, "next_by_subj": pattern}):
+            after = copied.seq
+            if (seq := _sequence(copied.subject)) not in known:
+                insort(listed.seqs, seq)
+                known.add(seq)
+        listed.up_to = max(end, after)
 
     async def _some(self, shard: int, seqs: Sequence[int]) -> Mapping[int, StoredMessage]:
         if not seqs:
@@ -132,4 +209,4 @@ class ErasedCommits:
 
 
 def _sequence(subject: str) -> int:
-    return int(subject.split(".", 4)[3])
+    return int(subject.split(".", 5)[4])

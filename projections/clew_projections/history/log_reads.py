@@ -1,9 +1,10 @@
-"""Reads of the log as it was written: a commit that lost contents is answered at its sequence, without them.
+"""Reads of the log as it was written: a commit that was erased or swept is answered at its sequence, with what is left.
 
 The log's streams do not hold such commits any more; :mod:`.erased_commits` reads their copies. A gap shows without a
 look at bodies. The guard of a commit is the sequence of the commit before it on its subject, and in a whole shard
-sequences follow one another. Imported commits may have no guard: then all that the thread lost is listed. A thread's
-last commit is never erased, so reads of the newest need no copies, and a page that is empty hides none.
+sequences follow one another, from the first on. Imported commits may have no guard: then all that the thread lost is
+listed. A thread's last commit is never erased or swept, so reads of the newest need no copies, and a page that is empty
+hides none.
 
 Contents whose erasure is requested and not carried out yet are taken out of what is returned.
 """
@@ -12,20 +13,23 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from clew_events.subjects import Address, event_stream
-from clew_projections.history.erased_commits import ANY, AT_ONCE, ErasedCommits
+from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.history.erased_commits import ANY, AT_ONCE, NOT_SWEPT, ErasedCommits
 from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.request_mux import RequestMux
 from clew_projections.nats.stream_messages import EXPECTED, STORED_AT, StoredMessage, StreamState, microseconds
 from clew_projections.nats.stream_reads import PAGE, Reads
 
-STEPS: Final = 2
+STEPS: Final = 32
 """Requests in which single missing commits of a thread are looked for, before all of the thread's are listed."""
+NEAR: Final = 64
+"""The fewest sequences of a shard in which missing commits are looked for, before all that have a copy are listed."""
 _LOG: Final = event_stream(0).removesuffix("00")
 
 
@@ -68,16 +72,18 @@ class LogReads(JetStream):
         state = await stream_state(self, event_stream(shard))
         if state.messages == state.last_seq:
             return state
-        seqs = await self._erased.sequences(shard)
-        # While a commit is erased, the log and the stream of copies have it both.
-        messages = min(state.messages + len(seqs), state.last_seq)
-        return replace(state, messages=messages, first_seq=min([state.first_seq, *seqs[:1]]))
+        count, first = await self._erased.count(shard, state.last_seq)
+        # While a commit is erased or swept, the log and the stream of copies have it both.
+        messages = min(state.messages + count, state.last_seq)
+        return replace(state, messages=messages, first_seq=min(state.first_seq, first or state.first_seq))
 
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
         """Read messages on a subject from a sequence on, at most ``limit``, and whether there are more.
 
         Any replica may answer, so on a replicated stream the newest may be missing.
         """
+        if stream.startswith(_LOG) and (page := await self._swept(stream, subject, seq, limit)):
+            return self._redact_all(page), True
         page, more = await super().after(stream, subject, seq, limit)
         if not stream.startswith(_LOG) or not page:
             return page, more
@@ -86,12 +92,20 @@ class LogReads(JetStream):
 
     async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
         """Read the messages at sequences; ``None`` for each that is missing."""
-        found = await super().at(stream, seqs, small=small)
         if not stream.startswith(_LOG):
-            return found
-        missing = [seq for seq, stored in zip(seqs, found, strict=True) if stored is None]
-        copies = await self._erased.at(_shard(stream), missing) if missing else {}
-        whole = [stored or copies.get(seq) for seq, stored in zip(seqs, found, strict=True)]
+            return await super().at(stream, seqs, small=small)
+        shard = _shard(stream)
+        known = self._erased.swept.get(shard, NOT_SWEPT)
+        gone = [seq for seq in seqs if known.first <= seq < known.until]
+        found = await self._erased.at(shard, gone) if gone else {}
+        there = [seq for seq in seqs if seq not in found]
+        read = zip(there, await super().at(stream, there, small=small), strict=True)
+        found |= {seq: stored for seq, stored in read if stored is not None}
+        if missing := [seq for seq in there if seq not in found]:
+            found |= await self._erased.at(shard, missing)
+            if min(missing) >= known.until:
+                await self._erased.read_swept(shard)
+        whole = [found.get(seq) for seq in seqs]
         return [stored and self.redact(stored) for stored in whole]
 
     async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
@@ -112,6 +126,8 @@ class LogReads(JetStream):
         if not stream.startswith(_LOG) or found is None:
             return found
         shard = _shard(stream)
+        if (seq := await self._swept_since(shard, moment)) is not None:
+            return await self.from_leader(stream, {"seq": seq, "next_by_subj": subject})
         seqs = await self._erased.sequences(shard, *_scope(subject))
         end, size = bisect_left(seqs, found.seq), 1
         while end:
@@ -136,11 +152,46 @@ class LogReads(JetStream):
             return found
         seq, subject = request.get("seq"), request.get("next_by_subj")
         if found is not None and isinstance(seq, int) and isinstance(subject, str):
-            whole, _ = await self._fill(stream, subject, seq, [found], 1)
+            whole = await self._swept(stream, subject, seq, NEAR)
+            if not whole:
+                whole, _ = await self._fill(stream, subject, seq, [found], 1)
             found = whole[0]
         elif found is None and isinstance(seq, int) and subject is None:
             found = (await self._erased.at(_shard(stream), [seq])).get(seq)
         return found and self.redact(found)
+
+    async def _swept(self, stream: str, subject: str, seq: int, limit: int) -> list[StoredMessage]:
+        """Return the messages on a subject with wildcards among the next ``limit`` of a shard, if these were swept."""
+        shard, scope = _shard(stream), _scope(subject)
+        swept, seq = self._erased.swept.get(shard, NOT_SWEPT), max(seq, 1)
+        end = min(swept.until, seq + limit)
+        if ANY not in scope or not swept.first <= seq < end:
+            return []
+        return await self._near(shard, scope, range(seq, end))
+
+    async def _near(self, shard: int, scope: Address, seqs: Sequence[int]) -> list[StoredMessage]:
+        copies = await self._erased.at(shard, seqs)
+        own = [each for each in copies.values() if all(map(_fits, scope, address_of(each.subject)))]
+        return sorted(own, key=_sequence)
+
+    async def _swept_since(self, shard: int, moment: int) -> int | None:
+        """Return the first sequence of a shard that was stored at a time or later; ``None`` if it was not swept."""
+        swept = await self._erased.read_swept(shard)
+
+        async def is_since(seq: int) -> bool:
+            copied = (await self._erased.at(shard, [seq])).get(seq)
+            return copied is not None and microseconds(copied.headers[STORED_AT]) >= moment
+
+        first, until = swept.first, swept.until
+        if first == until or not await is_since(until - 1):
+            return None
+        while first < until - 1:
+            middle = (first + until - 1) // 2
+            if await is_since(middle):
+                until = middle + 1
+            else:
+                first = middle + 1
+        return first
 
     def redact(self, stored: StoredMessage) -> StoredMessage:
         """Return a commit without the contents whose erasure was requested."""
@@ -184,19 +235,37 @@ class LogReads(JetStream):
     async def _merge(
         self, shard: int, scope: Address, seq: int, page: list[StoredMessage], limit: int
     ) -> tuple[list[StoredMessage], bool]:
-        seqs = await self._erased.sequences(shard, *scope)
         there = {each.seq for each in page}
+        if scope == _EVERYTHING:
+            # Where commits were swept or erased, those nearby are, too. So they are found without a list of all.
+            most = max(min(limit, AT_ONCE), NEAR)
+            near = list(islice((each for each in range(max(seq, 1), page[-1].seq) if each not in there), most + 1))
+            copies = await self._near(shard, scope, near[:most])
+            if len(near) <= most:
+                return sorted((*page, *copies), key=_sequence), False
+            if near[0] >= self._erased.swept.get(shard, NOT_SWEPT).until:
+                await self._erased.read_swept(shard)
+            if copies:
+                page = [each for each in page if each.seq < near[most]]
+                return sorted((*page, *copies), key=_sequence), True
+        seqs = await self._erased.sequences(shard, *scope)
         missing = seqs[bisect_left(seqs, seq) : bisect_left(seqs, page[-1].seq)]
         wanted = [each for each in missing if each not in there][: min(limit, AT_ONCE) + 1]
+        if wanted and wanted[0] >= self._erased.swept.get(shard, NOT_SWEPT).until:
+            await self._erased.read_swept(shard)
         cut = len(wanted) > min(limit, AT_ONCE)
         if cut:
             end = wanted.pop()
             page = [each for each in page if each.seq < end]
-        copies = await self._erased.at(shard, wanted)
-        return sorted((*page, *copies.values()), key=_sequence), cut
+        found = await self._erased.at(shard, wanted)
+        return sorted((*page, *found.values()), key=_sequence), cut
 
 
 _EVERYTHING: Final = Address(ANY, ANY)
+
+
+def _fits(wanted: str, token: str) -> bool:
+    return wanted in {ANY, token}
 
 
 def _shard(stream: str) -> int:

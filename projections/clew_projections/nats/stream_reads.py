@@ -99,6 +99,11 @@ class StreamReader:
         self._small = asyncio.Semaphore(SMALL_BYTES // (SMALL * SMALL_AT_ONCE))
         self._together: dict[str, NewestReads] = {}
 
+    @property
+    def max_payload(self) -> int:
+        """The most bytes of a message that the server takes, headers included."""
+        return self._exchange.max_payload
+
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
         """Read the last message on an exact subject."""
         call = f"$JS.API.DIRECT.GET.{stream}.{subject}"

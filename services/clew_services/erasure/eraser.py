@@ -23,7 +23,7 @@ from clew_events.subjects import ERASED_STREAM, erased_subjects, event_stream
 from clew_projections.history.erased_commits import copy_of
 from clew_projections.integrity.links import place_of
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import EXPECTED, ApiRefusal, OutgoingMessage, StoredMessage
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, ApiRefusal, OutgoingMessage, StoredMessage
 from clew_services.eventstore.write_probe import STALE
 
 RATE: Final = 4.0
@@ -42,7 +42,10 @@ Sleep = Callable[[float], Awaitable[object]]
 
 
 class Loss(Struct, frozen=True):
-    """The contents that a commit loses: 0 is that of the command, ``i`` that of event ``i``."""
+    """The contents that a commit loses: 0 is that of the command, ``i`` that of event ``i``.
+
+    A commit that loses none is only moved out of the log.
+    """
 
     position: Position
     numbers: Collection[int]
@@ -146,5 +149,8 @@ def _left_of(
         return copy_of(original, at.shard, place_of(original.body), redact(original.body, numbers))
     if original is not None and record_of(original.body) != record_of(copied.body):
         raise Corrupt(f"{where}: what is kept of its commit is of another one", code="altered")
-    kept = {name: value for name, value in copied.headers.items() if not name.startswith("Nats-") and name != BEFORE}
-    return OutgoingMessage(copied.subject, redact(copied.body, numbers), kept)
+    body, dropped = redact(copied.body, numbers), {BEFORE}
+    if body != copied.body:
+        dropped.add(DIGEST)
+    kept = {name: value for name, value in copied.headers.items() if not (name.startswith("Nats-") or name in dropped)}
+    return OutgoingMessage(copied.subject, body, kept)

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ from clew_events import ids
 from clew_events.commands import CompleteErasure
 from clew_events.erasures import Erasure
 from clew_events.errors import ClewError, Conflict, Corrupt, Invalid, Unavailable
-from clew_events.subjects import ERASED_STREAM, Address, certificate_subject, event_stream
+from clew_events.subjects import ERASED_STREAM, Address, certificate_subject, event_stream, event_subject
 from clew_projections.history.histories import Histories
 from clew_projections.history.pending_erasures import ErasureRecord
 from clew_projections.indexer.machines import Machine, Machines
@@ -42,6 +42,7 @@ from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
 from clew_services.erasure.copy_records import CopyRecord, known_copies, name_copies
 from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
+from clew_services.erasure.log_sweep import RULE, LogSweep, NoSweep, Request, SweepRule
 from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import rejections
@@ -60,6 +61,10 @@ AT_ONCE: Final = 64
 """Erasures that are settled or completed side by side: their records and commits are then stored together."""
 REST: Final = 10.0
 """How many times as long as a renewal took no other is made while further erasures still leave the log."""
+MANY: Final = 100
+"""Erasures pending in a shard from which on a sweep is considered."""
+UNSWEPT: Final = 3600.0
+"""Seconds after which a sweep is considered again that could not be had; before that when twice as many are pending."""
 REFUSED: Final = 30.0
 """Seconds until an erasure that failed is tried again."""
 NEVER_ASKED: Final = timedelta(seconds=60)
@@ -115,12 +120,20 @@ class Worker:
         key: SigningKey,
         *,
         encrypted: bool = False,
+        rule: SweepRule = RULE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``encrypted`` if JetStream encrypts its files, and so overwrites nothing; the certificate then says so."""
+        """``encrypted`` if JetStream encrypts its files, and so overwrites nothing; the certificate then says so.
+
+        ``rule`` is when a sweep pays.
+        """
         self._parts = parts
         self._key = key
         self._encrypted = encrypted
+        self._rule = rule
+        self._sweep: tuple[LogSweep, AsyncGenerator[None, None]] | None = None
+        self._unswept: dict[int, tuple[int, float]] = {}
+        """By shard, how many erasures were pending there when a sweep could not be had, and when that was."""
         self._clock = clock
         self._records: dict[str, ErasureRecord] = {}
         self._leaving: dict[str, _Leaving] = {}
@@ -157,13 +170,71 @@ class Worker:
             except Unavailable as fault:
                 faults.append(fault)
 
-        await run_all(collect(self._follow()), *(collect(self._clear(records)) for records in new.values()))
+        swept = self._choose_sweep(new)
+        await run_all(
+            collect(self._follow()),
+            *(collect(self._clear(records)) for shard, records in new.items() if shard not in swept),
+            *((collect(self._go_on_sweeping()),) if self._sweep is not None else ()),
+        )
         if new:
             await collect(self._follow())
         if faults:
             raise faults[0]
         await self._parts.records.raise_floor()
         return len(self._records)
+
+    def _choose_sweep(self, new: Mapping[int, Sequence[ErasureRecord]]) -> set[int]:
+        """Begin a sweep if many erasures of a shard are pending, and return the shards that wait for theirs."""
+        now, wanted = time.monotonic(), dict[int, list[ErasureRecord]]()
+        for shard, records in new.items():
+            count, at = self._unswept.get(shard, (0, 0.0))
+            entering = [each for each in records if each.erasure.id not in self._leaving]
+            requested = [each for each in entering if each.erasure.position is not None]
+            again = count == 0 or len(requested) >= 2 * count or now - at >= UNSWEPT
+            if len(requested) >= MANY and again:
+                wanted[shard] = requested
+        if self._sweep is None and wanted:
+            shard = max(wanted, key=lambda each: len(wanted[each]))
+            requests: dict[str, list[Request]] = {}
+            for record in wanted[shard]:
+                erasure = record.erasure
+                assert erasure.position is not None
+                items = (erasure.message_id,) if erasure.message_id is not None else None
+                subject = event_subject(shard, Address(record.tenant, erasure.thread_id))
+                request = Request(erasure.id, erasure.position.seq, items, erasure.code)
+                requests.setdefault(subject, []).append(request)
+            sweep = LogSweep(
+                self._parts.js,
+                self._parts.eraser,
+                shard,
+                requests,
+                replicated=self._parts.replicated,
+                rule=self._rule,
+            )
+            self._sweep = sweep, sweep.run()
+        return {*wanted, *((self._sweep[0].shard,) if self._sweep is not None else ())}
+
+    async def _go_on_sweeping(self) -> None:
+        """Carry the sweep on until the round is over."""
+        assert self._sweep is not None
+        (sweep, running), until = self._sweep, time.monotonic() + ROUND
+        try:
+            while time.monotonic() < until:
+                await anext(running)
+        except StopAsyncIteration:
+            self._sweep = None
+        except (NoSweep, Corrupt) as fault:
+            self._sweep = None
+            self._unswept[sweep.shard] = len(sweep.requests), time.monotonic()
+            level = logging.INFO if isinstance(fault, NoSweep) else logging.ERROR
+            _LOG.log(level, "shard %d is not swept, and contents go one by one: %s", sweep.shard, fault)
+        except Unavailable:
+            self._sweep = None  # it begins again, and finds what was done
+            self._unswept[sweep.shard] = len(sweep.requests), time.monotonic() - UNSWEPT + REFUSED
+            raise
+        if (result := sweep.result) is not None:
+            self._leaving |= {each: _Leaving(extent) for each, extent in result.extents.items()}
+            _LOG.info("shard %d was swept up to %d: %d commits", sweep.shard, result.until, result.commits)
 
     async def _follow(self) -> None:
         """Carry on with what has left the log, together."""
@@ -257,12 +328,18 @@ class Worker:
         leaving = [self._leaving[each.erasure.id] for each in records]
         rejected = await rejections.erase(self._parts.js, [_concern(each.extent) for each in leaving])
         generation, inbox = await self._parts.renewal.newest(), await last_sequence(self._parts.js)
-        for record, each, numbers in zip(records, leaving, rejected, strict=True):
-            requested, commits = each.extent.requested, each.extent.taken.commits
+
+        async def note(record: ErasureRecord, extent: Extent, rejected: int) -> None:
+            requested, commits = extent.requested, extent.taken.commits
             known = replace(record.erasure, n=requested.commit.n, position=requested.position, fault=None)
             await self._write(record, replace(known, commits=commits))
-            self._tasks[record.erasure.id] = _Task(each.extent, generation, inbox, len(numbers))
+            self._tasks[record.erasure.id] = _Task(extent, generation, inbox, rejected)
             del self._leaving[record.erasure.id]
+
+        for start in range(0, len(records), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            extents, numbers = (each.extent for each in leaving[some]), map(len, rejected[some])
+            await run_all(*map(note, records[some], extents, numbers))
 
     async def _check_gone(self, extent: Extent) -> None:
         """Check that the log's streams have none of the commits that lost contents.
@@ -380,11 +457,11 @@ class Worker:
     ) -> CertificateNote:
         now, taken = self._clock(), task.extent.taken
         but = ", but for what remains of them" if record.erasure.left else ""
-        gone = "removed" if self._encrypted else "overwritten"
+        gone = "removed" if self._encrypted else "overwritten, or removed with their blocks,"
         late = [f"the index of {each.host} in {each.folder}" for each in self._late(machines, record)]
         done = (
             f"contents {gone} in the log: {taken.contents}, of commits: {taken.commits}{but}",
-            f"records of rejected commands {gone}: {task.rejected}",
+            f"records of rejected commands {'removed' if self._encrypted else 'overwritten'}: {task.rejected}",
             f"indexes of machines made anew: {len(machines) - len(late)}, and the snapshots of them removed",
             "buckets of views made anew",
             "no file is left of the inbox as it was",

@@ -61,7 +61,8 @@ def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
         "allow_direct": True,
         "allow_atomic": True,
         "allow_rollup_hdrs": False,
-        "deny_purge": True,
+        # A sweep purges the beginning of a shard. Who may do so is for permissions to say.
+        "deny_purge": False,
         "max_msgs": -1,
         "max_bytes": -1,
         "max_age": 0,
@@ -210,7 +211,7 @@ def _checkpoints(replicas: int) -> Config:
 def _erased(replicas: int) -> Config:
     return {
         "name": ERASED_STREAM,
-        "description": "Clew: commits without their erased contents, and the erasures. Belongs to the log.",
+        "description": "Clew: commits that were erased or swept out of the log, and the erasures. Belongs to the log.",
         "subjects": [f"{ERASED}.>"],
         "retention": "limits",
         "storage": "file",
@@ -219,6 +220,7 @@ def _erased(replicas: int) -> Config:
         "duplicate_window": DUPLICATE_WINDOW,
         "compression": COMPRESSION,
         "allow_direct": True,
+        "allow_atomic": True,  # a sweep stores many commits at once
         "allow_rollup_hdrs": False,
         "max_msgs": -1,
         "max_bytes": -1,

@@ -14,7 +14,6 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import Conflict, Corrupt, NotFound
-from clew_events.subjects import event_stream
 from clew_projections.generations.generations import Generations
 from clew_projections.nats.jetstream import stream_state
 from clew_services.open_deployment import OpenDeployment
@@ -62,7 +61,7 @@ class ViewRenewal:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        log = [await stream_state(self._js, event_stream(shard)) for shard in range(self._shards)]
+        log = [await self._js.extent(shard) for shard in range(self._shards)]
         views = [await stream_state(self._js, bucket.stream) for bucket in self._live.current.buckets]
         return RenewalCost(sum(each.messages for each in log), sum(each.bytes for each in views))
 
