@@ -30,6 +30,7 @@ from clew_events.list_query import Condition
 from clew_events.requests import ExpiresAfterIn
 from clew_events.subjects import TENANT, Address
 from clew_projections.tenant_state import encode_condition
+from clew_services import compose
 from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.retention.look_book import LookBook, PassState
@@ -172,6 +173,21 @@ async def test_a_thread_that_cannot_be_read_holds_up_no_other(clew: Clew, retent
     await store(clew.nc, Address(ACME, "thread_broken"), b"no commit", shards=clew.deployment.shards)
     assert (await retention.in_days(2)).deleted == 1
     assert await statuses(clew, "thread_whole") == ["deleted"]
+
+
+async def test_where_nothing_can_be_erased_what_is_due_to_be_is_deleted(
+    clew: Clew, retention: Retention, writer: Writer, deployment
+) -> None:
+    await writer.create("thread_old")
+    await order(clew, policy("all", 1, then="erase"))
+    await retention.prepare(2)
+    async with compose.connect(deployment.url, name="cannot-erase", may_erase=False) as other:
+        other.open_index(retention.root)
+        worker = RetentionWorker(replace(other.retention_parts, book=retention.parts().book))
+        assert (await worker.run()).deleted == 1
+        await caught_up(clew, retention.root)
+        assert (await worker.run()).waiting == 1
+    assert await statuses(clew, "thread_old") == ["deleted"]
 
 
 async def test_what_is_restored_is_deleted_again_if_days_count_from_its_creation(

@@ -6,8 +6,9 @@ The world has a true time, which nobody in it knows, and says by that time and i
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -27,8 +28,8 @@ from clew_events.list_query import Condition
 from clew_projections.apply import advance
 from clew_projections.index.match import MatchedThread
 from clew_projections.tenant_state import RetentionPolicy, StandingHold, TenantState, encode_condition
-from clew_projections.views import absent
-from clew_services.retention.due import Removal, judge
+from clew_projections.views import ThreadView, absent
+from clew_services.retention.due import Removal, agree, judge
 from clew_services.retention.looks import STEADY, Clocks, Looks, add_look
 from support.commits import CREATED, THREAD, commit, encoded
 
@@ -59,7 +60,7 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(NAMES), st.just(0)),
 )
 
-SECRETS = st.sampled_from([[], ["hide"], ["hide", "keep secrets"]])
+SECRETS = st.sampled_from([[], ["hold"], ["hide"], ["hide", "keep secrets"]])
 
 
 class Truth(Struct):
@@ -72,6 +73,7 @@ class Truth(Struct):
     secret: bool = False
     held: bool = False
     secrets_held: bool = False
+    freed: datetime = START
     expires: int | None = None
 
     @property
@@ -89,6 +91,7 @@ class World:
         self.boot = 0
         self.booted = START
         self.view = absent("default", THREAD)
+        self.views: list[ThreadView] = []
         self.truth = Truth(START, START)
         self.rules = TenantState()
         self.ruled = START
@@ -103,6 +106,7 @@ class World:
         self.written += 1
         made = encoded(commit(self.view.n + 1, *events, prev=self.view.hash, at=self.time))
         self.view = advance(self.view, Recorded(made.commit, Position(0, self.written), made.hash, body=made.body))
+        self.views.append(self.view)
         if used:
             self.truth.used = self.time
 
@@ -129,10 +133,11 @@ class World:
         up = (self.time - self.booted).total_seconds()
         self.looks = add_look(self.looks, Clocks(now, now, str(self.boot), up), (self.written,))
         agreed = self.looks.agreed
-        verdict = judge(MatchedThread(self.view), self.rules)
-        if agreed is None or not agreed.has(0, self.rules.seq) or verdict.holds:
+        if agreed is None or not agreed.has(0, self.rules.seq):
             return
-        removal = verdict.due(agreed.at)
+        then = [view for view in self.views if agreed.has(0, view.seq)][-1:] or [absent("default", THREAD)]
+        verdicts = [judge(MatchedThread(view), self.rules) for view in (self.view, *then)]
+        removal = agree(*verdicts, agreed.at)
         if removal is not None:
             self.check(removal)
             self.remove(removal)
@@ -142,6 +147,7 @@ class World:
         truth, now = self.truth, self.time
         assert not truth.kept
         assert not truth.erased
+        assert now - truth.freed >= HOUR
         assert now - self.ruled >= HOUR or not self.rules.n
         if removal.policy is None:
             assert removal.action == "delete"
@@ -191,7 +197,7 @@ class World:
                 self.truth.secrets_held = False
                 self.rule(holds={})
             case "restore" if deleted:
-                self.truth.deleted = None
+                self.truth.deleted, self.truth.freed = None, self.time
                 self.commit(ThreadRestored())
             case _ if open_ or deleted:
                 self.happen(what, number)
@@ -203,7 +209,7 @@ class World:
                 self.truth.held = True
                 self.commit(HoldPlaced(hold="case-7"), used=False)
             case "release" if self.truth.held:
-                self.truth.held = False
+                self.truth.held, self.truth.freed = False, self.time
                 self.commit(HoldReleased(hold="case-7"), used=False)
             case _ if self.view.status == "deleted":
                 pass
@@ -219,6 +225,13 @@ class World:
                 self.commit(ThreadDeleted(), used=False)
 
 
+A_DAY: Final = RetentionPolicy(
+    name="first", after_days=1, since="created", where=None, then="delete", erase_after_days=None
+)
+
+
+@example([A_DAY], [("wait", 60), ("release", 0), ("wait", 3)], A_DAY, ["hold"])
+@example([A_DAY], [("wait", 60), ("restore", 0), ("wait", 3)], A_DAY, [])
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(POLICIES, max_size=2),

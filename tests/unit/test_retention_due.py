@@ -12,7 +12,7 @@ from clew_events.list_query import Condition
 from clew_projections.index.match import MatchedThread
 from clew_projections.tenant_state import RetentionPolicy, StandingHold, TenantState, encode_condition
 from clew_projections.views import ThreadView
-from clew_services.retention.due import Removal, judge
+from clew_services.retention.due import Removal, agree, judge
 
 DAY = timedelta(days=1)
 CREATED = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -100,3 +100,17 @@ def test_an_erasure_that_is_due_goes_before_a_deletion_that_is_due_longer() -> N
     assert verdict.due(CREATED + DAY - timedelta(microseconds=1)) is None
     assert verdict.due(CREATED + DAY) == Removal("delete", CREATED + DAY, "soon")
     assert verdict.due(CREATED + 3 * DAY) == Removal("erase", CREATED + 3 * DAY, "gone")
+
+
+def test_two_looks_agree_only_about_what_was_due_and_not_held_at_both() -> None:
+    rules = TenantState(policies={"old": policy("old", 1)})
+    at = CREATED + 2 * DAY
+    due, held, gone = (
+        judge(MatchedThread(each), rules)
+        for each in (thread(), thread(holds=("case-7",)), thread(status="deleted", deleted_at=CHANGED))
+    )
+    assert agree(due, due, at) == Removal("delete", CREATED + DAY, "old")
+    assert agree(due, held, at) is None  # released since
+    assert agree(due, gone, at) is None  # restored since
+    assert agree(held, due, at) is None
+    assert agree(due, due, CREATED) is None

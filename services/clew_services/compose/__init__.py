@@ -327,6 +327,7 @@ class Clew:
             js=self.js,
             shards=self.opened.shards,
             book=LookBook(self.js, self.opened.shards),
+            histories=self.histories,
             tenants=self.tenant_histories,
             suspects=self.lists,
             due=DueThreads(self.lists, self.current, self.tenant_histories),

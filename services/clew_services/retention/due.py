@@ -38,6 +38,14 @@ class Verdict(Struct, frozen=True):
         return next((removal for removal in due if removal.action == "erase"), due[0] if due else None)
 
 
+def agree(now: Verdict, then: Verdict, at: datetime) -> Removal | None:
+    """What is to be done with a thread that was due at an earlier look, ``at`` a time, as it was ``then``, and is now.
+
+    ``None`` if a legal hold kept it then or does now, or it was not due: a thread that was restored since was not.
+    """
+    return None if now.holds or then.holds or then.due(at) is None else now.due(at)
+
+
 def judge(matched: MatchedThread, rules: TenantState) -> Verdict:
     """Return what is to become of a thread as it is, by the rules of its tenant.
 

@@ -4,7 +4,7 @@ A look reads the clock of this machine, that of the NATS server, how long the ma
 ends. Looks between which all clocks advance alike are a run. A clock that jumps, ahead or back, begins another run, and
 so does a time that nobody watched, as when all machines were down. Nothing is removed in the first :data:`STEADY` of a
 run, so a clock that is wrong for a day removes nothing. What is removed was due at two looks: at the latest one, and at
-one at least :data:`APART` before it, when the rules were those of now.
+one at least :data:`APART` before it, as it was then and when the rules were those of now.
 """
 
 from __future__ import annotations

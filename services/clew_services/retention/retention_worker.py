@@ -20,17 +20,20 @@ from msgspec.structs import replace
 from clew_events import ids
 from clew_events.commands import Command, DeleteThread, EraseThread
 from clew_events.errors import Conflict, Corrupt, Forbidden, Invalid, Rejected, Unavailable
-from clew_events.subjects import own_subjects
+from clew_events.subjects import Address, own_subjects
+from clew_projections.apply import advance
+from clew_projections.history.histories import Histories
 from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.tenant_state import TenantState
+from clew_projections.views import absent
 from clew_projections.wait import run_until_first
 from clew_services.erasure.eraser import Budget
 from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.topology import LEASES
 from clew_services.lease import Lease
-from clew_services.retention.due import Removal
+from clew_services.retention.due import Removal, agree, judge
 from clew_services.retention.due_threads import DueThread, DueThreads, Suspects
 from clew_services.retention.look_book import LookBook, PassState
 from clew_services.retention.looks import Looks
@@ -58,6 +61,7 @@ class RetentionParts(Struct, frozen=True):
     js: JetStream
     shards: int
     book: LookBook
+    histories: Histories
     tenants: TenantHistories
     suspects: Suspects
     due: DueThreads
@@ -109,7 +113,7 @@ class RetentionWorker:
                 for each in page:
                     if (await self._parts.tenants.state(tenant)).n != rules.n:
                         return looks, state  # The next pass goes by the new rules.
-                    removal = self._agreed(each, rules, looks)
+                    removal = await self._agreed(each, rules, looks)
                     if crowded and removal is not None and removal.action == "erase":
                         return looks, state.count("waiting", each.removal.at)
                     outcome = await self._take(tenant, each, removal)
@@ -118,11 +122,21 @@ class RetentionWorker:
                     looks = await self._look()
         return looks, state
 
-    def _agreed(self, due: DueThread, rules: TenantState, looks: Looks) -> Removal | None:
+    async def _agreed(self, due: DueThread, rules: TenantState, looks: Looks) -> Removal | None:
         """What two looks agree is to be done with a thread that is due, by the same rules; ``None`` if nothing yet."""
         if (look := looks.agreed) is None or not look.has(self._own_shard, rules.seq):
             return None
-        return due.verdict.due(look.at)
+        address = Address(due.thread.tenant, due.thread.id)
+        shard = self._parts.histories.shard(address)
+        if look.has(shard, due.thread.seq):
+            return agree(due.verdict, due.verdict, look.at)
+        then = absent(*address)
+        async for recorded in self._parts.histories.after(address, 0):
+            if not look.has(shard, recorded.position.seq):
+                break
+            then = advance(then, recorded)
+        matched = await self._parts.tenants.matched(then, rules.conditions)
+        return agree(due.verdict, judge(matched, rules), look.at)
 
     async def _take(self, tenant: str, due: DueThread, removal: Removal | None) -> Outcome:
         if due.verdict.holds:
