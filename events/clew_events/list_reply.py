@@ -20,7 +20,10 @@ class Piece(Struct, frozen=True, omit_defaults=True):
 
 
 class Excerpt(Struct, frozen=True, kw_only=True):
-    """A match of a search: the message, and the part of its text around the words."""
+    """A match of a search: the message, and the part of its text around the words.
+
+    Of another item, ``message_id`` is its id, and ``role`` its type where it has no role.
+    """
 
     message_id: str
     role: str

@@ -195,8 +195,8 @@ class StateFromViews:
             keys = {page_key(address, number): number for number in numbers if number not in pages}
             for key, value in (await read(keys)).items() if keys else ():
                 take(keys[key], _readable(value.body, keys[key]))
-        for number, page in pages.items():
-            self._pages.put((address, number), page)
+            for number in keys.values() & pages.keys():
+                self._pages.put((address, number), pages[number])
         return pages
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:
