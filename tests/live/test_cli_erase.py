@@ -54,7 +54,14 @@ def test_a_thread_is_erased_and_what_it_prints_is_certified(cli: Cli) -> None:
     assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
 
     shown = cli.done("erasures", "show", erasure["id"])
-    for text in (erasure["id"], "completed", "asked_by_customer", "dpo", "contents overwritten, or removed with their blocks, in the log", "backups"):
+    for text in (
+        erasure["id"],
+        "completed",
+        "asked_by_customer",
+        "dpo",
+        "contents overwritten, or removed with their blocks, in the log",
+        "backups",
+    ):
         assert text in shown
     note = cli.done("erasures", "show", erasure["id"], "--certificate")
     assert json.loads(note.partition("\n")[0])["thread"] == thread
