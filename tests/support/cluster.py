@@ -107,7 +107,8 @@ class Node:
         return len(there) == len(NUMBERS) - 1
 
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        file = self.folder / "log"
+        return file.read_text() if file.exists() else ""
 
 
 class Cluster:
