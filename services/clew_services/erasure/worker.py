@@ -141,6 +141,7 @@ class Worker:
         self._retry_at: dict[str, float] = {}
         self._left: dict[str, list[str]] = {}
         """By erasure, what could not be overwritten. It is in the record as soon as that can be written."""
+        self._following = False
         self._renewed_at = -RENEWALS_APART
         self._rested_at = 0.0
 
@@ -176,7 +177,7 @@ class Worker:
             *(collect(self._clear(records)) for shard, records in new.items() if shard not in swept),
             *((collect(self._go_on_sweeping()),) if self._sweep is not None else ()),
         )
-        if new:
+        if new and all(each.erasure.id in self._tasks for records in new.values() for each in records):
             await collect(self._follow())
         if faults:
             raise faults[0]
@@ -219,7 +220,7 @@ class Worker:
         assert self._sweep is not None
         (sweep, running), until = self._sweep, time.monotonic() + ROUND
         try:
-            while time.monotonic() < until:
+            while not self._is_over(until):
                 await anext(running)
         except StopAsyncIteration:
             self._sweep = None
@@ -238,8 +239,16 @@ class Worker:
 
     async def _follow(self) -> None:
         """Carry on with what has left the log, together."""
-        await self._settle(self._at_hand("requested"))
-        await self._finish(self._at_hand("erased"))
+        self._following = True
+        try:
+            await self._settle(self._at_hand("requested"))
+            await self._finish(self._at_hand("erased"))
+        finally:
+            self._following = False
+
+    def _is_over(self, until: float) -> bool:
+        """Whether a round is over. It goes on while what follows takes longer, as buckets that are made anew do."""
+        return time.monotonic() >= until and not self._following
 
     def _at_hand(self, status: str) -> list[ErasureRecord]:
         known = (self._records.get(each) for each in self._tasks)
@@ -260,7 +269,7 @@ class Worker:
             except Unavailable as fault:
                 hindrance = fault
                 break
-            if time.monotonic() >= until:
+            if self._is_over(until):
                 break
         await self._hand_over([self._records[each] for each in gone])
         if hindrance is not None:
@@ -311,10 +320,10 @@ class Worker:
             await self._parts.eraser.erase([Loss(position, numbers)])
             leaving.done += 1
             now = time.monotonic()
-            if now - told > LOOK or now >= until:
+            if now - told > LOOK or self._is_over(until):
                 told = now
                 record = await self._write(record, replace(erasure, commits=leaving.done))
-            if now >= until:
+            if self._is_over(until):
                 break
         if leaving.done < len(leaving.extent.contents):
             return False
