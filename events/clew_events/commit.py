@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.events import Event
+from clew_events.events import Event, ThreadEvent
 
 FORMAT: Final = 2
 
@@ -47,6 +47,11 @@ class Commit(Struct, frozen=True, kw_only=True):
     reason_erased: bool = False
     prev: str | None
     events: tuple[Event, ...]
+
+    @property
+    def requests_erasure(self) -> bool:
+        """Whether it requests an erasure: from then on the log shows less of the thread's commits before it."""
+        return any(isinstance(event, ThreadEvent) and event.request is not None for event in self.events)
 
 
 class Recorded(Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from msgspec.structs import replace
 
+from clew_events.commands import EraseMessage, EraseThread
 from clew_events.queries import GetThread
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
@@ -107,6 +108,21 @@ async def test_what_is_not_projected_yet_is_counted_and_no_drift(clew: Clew) -> 
     await Writer(clew.handler).set(HOME.thread, "mood", "wild")
     (compared,) = [each async for each in clew.prover().prove()]
     assert (compared.n, compared.behind, compared.finding) == (6, 1, None)
+
+
+async def test_what_a_view_still_shows_and_a_later_commit_erases_is_no_drift(clew: Clew) -> None:
+    first, _ = await lived(clew)
+    erasure = EraseMessage(thread_id=HOME.thread, message_id=first)
+    await clew.handler.handle(HOME.tenant, erasure, actor="dpo", by="test")
+    (compared,) = [each async for each in clew.prover().prove()]
+    assert (compared.behind, compared.finding) == (1, None)
+    await clew.handler.handle(HOME.tenant, EraseThread(thread_id=HOME.thread), actor="dpo", by="test")
+    (compared,) = [each async for each in clew.prover().prove()]
+    assert (compared.behind, compared.finding) == (2, None)
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+    (compared,) = [each async for each in clew.prover().prove()]
+    assert (compared.behind, compared.finding) == (0, None)
 
 
 async def test_pages_that_differ_are_named_one_by_one_and_written_anew(

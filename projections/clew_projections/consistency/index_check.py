@@ -100,7 +100,8 @@ class IndexProof:
     async def thread(self, address: Address) -> str | None:
         """Return how the index differs from the log, up to its own position, in a thread; ``None`` if it does not.
 
-        A thread whose history cannot be folded is left out of the index, which is no drift.
+        A thread whose history cannot be folded is left out of the index, which is no drift, nor is it that the index
+        still has what a commit after its position erases.
 
         Raises:
             Unavailable: the log does not answer, or the file is unreadable.
@@ -111,7 +112,8 @@ class IndexProof:
             expected = await self._expected(address, mark)
         except Corrupt:
             return None
-        return _difference(expected, actual)
+        what = _difference(expected, actual)
+        return what if what is None or not await self._erases(address, mark) else None
 
     async def head(self, address: Address) -> tuple[int, str] | None:
         """Return the number and hash of a thread's last commit in the index; ``None`` if it has no such thread.
@@ -171,6 +173,10 @@ class IndexProof:
         if not folded.view.n:
             return None
         return ExpectedRows(view=folded.view, items=folded.items, created_by=created_by, updated_by=updated_by)
+
+    async def _erases(self, address: Address, mark: int) -> bool:
+        later = self._histories.after(address, 0)
+        return any([each.commit.requests_erasure async for each in later if each.position.seq > mark])
 
     def _right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
         with self._moment() as db:

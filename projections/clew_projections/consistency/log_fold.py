@@ -17,8 +17,9 @@ from clew_projections.views import ItemView, StoredView, absent_stored
 class FoldedThread(Struct, kw_only=True):
     """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its items.
 
-    ``logged`` counts all its commits. ``next_seq`` is where the commit after ``n`` stands, if there is one. ``fault``
-    says why the history cannot be folded further.
+    ``logged`` counts all its commits. ``next_seq`` is where the commit after ``n`` stands, if there is one. ``erasing``
+    if one after ``n`` requests an erasure: the log then no longer has all that a view of ``n`` shows. ``fault`` says
+    why the history cannot be folded further.
     """
 
     view: StoredView
@@ -26,6 +27,7 @@ class FoldedThread(Struct, kw_only=True):
     items: dict[int, ItemView] = {}
     logged: int = 0
     next_seq: int | None = None
+    erasing: bool = False
     fault: Corrupt | None = None
 
 
@@ -41,8 +43,9 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
             folded.logged += 1
             if folded.view.n < n:
                 fold_commit(folded, recorded)
-            elif folded.next_seq is None:
-                folded.next_seq = recorded.position.seq
+            else:
+                folded.next_seq = folded.next_seq or recorded.position.seq
+                folded.erasing = folded.erasing or recorded.commit.requests_erasure
     except Corrupt as fault:
         folded.fault = fault
     return folded

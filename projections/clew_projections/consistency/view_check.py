@@ -2,7 +2,8 @@
 
 A view is compared with the fold up to its own commit, so a lagging projector is not drift, and the full pages of its
 places as of that commit. It is drift if the view or a page is wrong then, or if the view has missed a later commit: the
-position says that every view up to there is written, and this one is not. It is no drift that a thread is parked.
+position says that every view up to there is written, and this one is not. It is no drift that a thread is parked, nor
+that a view still shows what a later commit erases.
 """
 
 from __future__ import annotations
@@ -103,10 +104,12 @@ class ViewCheck:
                 "the log has lost commits"
             )
             return self._compare_once(address, folded, view.n, lost, thread=True, code=LOST)
-        what, wrong = difference(folded.view, view), await self._differing_pages(address, folded)
+        what = wrong = None
+        if not folded.erasing:
+            what, wrong = difference(folded.view, view), await self._differing_pages(address, folded)
         if what is not None:
             what += f". The history ends in a fault: {folded.fault.message}" if folded.fault is not None else ""
-            return self._compare_once(address, folded, view.n, what, thread=True, pages=tuple(wrong))
+            return self._compare_once(address, folded, view.n, what, thread=True, pages=tuple(wrong or ()))
         if wrong:
             return self._compare_once(address, folded, view.n, next(iter(wrong.values())), pages=tuple(wrong))
         if folded.next_seq is not None and folded.next_seq <= mark and not await self._parked(address):

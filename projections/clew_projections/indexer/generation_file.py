@@ -15,7 +15,6 @@ from typing import Self, TypeVar
 
 from clew_events.commit import Recorded, record_hash
 from clew_events.errors import Corrupt
-from clew_events.events import ThreadEvent
 from clew_events.subjects import Address, address_of
 from clew_projections.apply import restores_thread
 from clew_projections.history.histories import Histories, read
@@ -206,7 +205,7 @@ class IndexGeneration:
                 continue
             if not aside:
                 commits.append(recorded)
-            if any(isinstance(event, ThreadEvent) and event.request is not None for event in recorded.commit.events):
+            if recorded.commit.requests_erasure:
                 # Also of a thread that was set aside: the file may still have bytes of it.
                 erased[shard] = stored.seq
         if restored := self._writer.find_restored(self._without_aside(commits)):
