@@ -198,8 +198,8 @@ async def test_the_clients_exceptions_say_what_was_wrong(client: AsyncOpenAI):
         "code": "invalid_type",
     }
     with pytest.raises(openai.BadRequestError) as bad:
-        await threads.create(messages=[{"role": "user", "content": "x", "id": "msg_1"}])  # type: ignore[typeddict-unknown-key]
-    assert bad.value.message == "Error code: 400 - Unknown parameter: 'messages[0].id'."
+        await threads.create(messages=[{"role": "user", "content": "x", "mood": "sad"}])  # type: ignore[typeddict-unknown-key]
+    assert bad.value.message == "Error code: 400 - Unknown parameter: 'messages[0].mood'."
     with pytest.raises(openai.BadRequestError, match="Expected an ID that begins with 'thread'"):
         await threads.retrieve("a/b c")
     with pytest.raises(openai.NotFoundError):
