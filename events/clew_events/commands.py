@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from clew_events.content import Anchor, Disposal, Metadata
 from clew_events.ids import Actor, Code, CommandId, ItemId, MessageId, Reason, Subject, ThreadId
 from clew_events.items import Item
-from clew_events.list_query import Condition
+from clew_events.list_query import Condition, Kind
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     Days,
@@ -93,12 +93,14 @@ class CreateThread(ThreadCommand, frozen=True, kw_only=True):
     """Create a thread, with up to 100 messages, or with items, in one commit.
 
     Without ``thread_id``, the thread's id is derived from tenant and command id, so a repeat always finds the thread.
-    With one that begins with ``conv_`` it is a conversation. Items are as in :class:`AddItems`.
+    With one that begins with ``conv_`` it is a conversation, as it is where that is the ``kind`` of the id to derive.
+    Items are as in :class:`AddItems`.
     """
 
     named: ClassVar[str] = "CreateThread"
 
     thread_id: ThreadId | None = None
+    kind: Kind = "thread"
     messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
     items: tuple[Item, ...] | None = None
     metadata: MetadataIn | None = None

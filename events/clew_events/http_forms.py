@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.content import Anchor, Disposal
 from clew_events.ids import Code, ThreadId
+from clew_events.items import Item
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
@@ -21,6 +22,18 @@ from clew_events.requests import (
     Request,
     ToolResourcesIn,
 )
+
+Include = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
+"""The parts of items that the Conversations API leaves out unless they are asked for."""
 
 
 class CreateThreadBody(Request, frozen=True, kw_only=True):
@@ -85,6 +98,59 @@ class SetRetentionBody(Request, frozen=True, kw_only=True):
     erase_after_days: Days | None = None
     where: Condition | None = None
     confirm: bool = False
+
+
+class CreateConversationBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/conversations``. It may be a conversation as it is answered: its id and time are ignored.
+
+    It may be left out.
+    """
+
+    items: tuple[Item, ...] | None = None
+    metadata: MetadataIn | None = None
+    id: str | None = None
+    object: Literal["conversation"] = "conversation"
+    created_at: int | None = None
+
+
+class UpdateConversationBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/conversations/{conversation_id}``: metadata, which replaces all of it; null clears it.
+
+    It may be the conversation as it is answered.
+    """
+
+    metadata: MetadataIn | None
+    id: str | None = None
+    object: Literal["conversation"] = "conversation"
+    created_at: int | None = None
+
+
+class CreateItemsBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/conversations/{conversation_id}/items``."""
+
+    items: tuple[Item, ...]
+
+
+class ShownParts(Request, frozen=True, kw_only=True):
+    """The query string of routes that answer items; ``include[]`` may be there several times, with brackets or not."""
+
+    include: tuple[Include, ...] = field(name="include[]", default=())
+
+
+class OneItem(ShownParts, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/conversations/{conversation_id}/items/{item_id}``."""
+
+    as_of: AsOf | None = None
+
+
+class PageOfItems(ShownParts, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/conversations/{conversation_id}/items``."""
+
+    limit: Limit = 20
+    order: Order = "desc"
+    after: str | None = None
+    before: str | None = None
+    as_of: AsOf | None = None
 
 
 class PageOfHistory(Request, frozen=True, kw_only=True):

@@ -1,16 +1,97 @@
-"""Objects that only HTTP returns, beside those of :mod:`clew_events.objects`: flat commits, and lists of them."""
+"""Objects that only HTTP returns, beside those of :mod:`clew_events.objects`: conversations, and flat commits."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.commit import Position
+from clew_events.content import Metadata
 from clew_events.errors import Fault
 from clew_events.events import Event
+from clew_events.items import Item
+from clew_events.list_reply import Count, Excerpt, Facet, Freshness
 from clew_events.replies import MissingCommits
+
+
+class Conversation(Struct, frozen=True, kw_only=True):
+    """A thread as OpenAI's Conversations API shows it. ``created_at`` is in Unix seconds.
+
+    ``erased`` is as in :class:`~clew_events.objects.Thread`.
+    """
+
+    id: str
+    object: Literal["conversation"] = "conversation"
+    created_at: int
+    metadata: Metadata
+    erased: bool | UnsetType = UNSET
+
+
+class ConversationReceipt(Struct, frozen=True, kw_only=True):
+    """The result of a change to a conversation, for callers that are not permitted to read it.
+
+    ``version`` is the number of its latest commit. ``metadata`` holds what the change itself set, and is omitted if it
+    set none.
+    """
+
+    id: str
+    object: Literal["conversation"] = "conversation"
+    created_at: int
+    version: int
+    metadata: Metadata | UnsetType = UNSET
+
+
+class DeletedConversation(Struct, frozen=True, kw_only=True):
+    """The answer to the deletion of a conversation."""
+
+    id: str
+    object: Literal["conversation.deleted"] = "conversation.deleted"
+    deleted: bool = True
+
+
+class ListedConversation(Conversation, frozen=True, kw_only=True):
+    """A conversation in a list, with the values of :class:`~clew_events.list_reply.ListedThread`."""
+
+    updated_at: int
+    version: int
+    item_count: int
+    created_by: str
+    updated_by: str
+    excerpt: Excerpt | UnsetType = UNSET
+
+
+class ConversationList(Struct, frozen=True, kw_only=True):
+    """A page of conversations, as :class:`~clew_events.list_reply.ThreadList` is one of threads."""
+
+    object: Literal["list"] = "list"
+    data: tuple[ListedConversation, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    next: str | None
+    previous: str | None
+    fresh: Freshness
+    count: Count | None = None
+    facets: tuple[Facet, ...] | None = None
+
+
+class ConversationItem(Struct, frozen=True, kw_only=True):
+    """An item as it was given, with its id, and with what the Conversations API fills in."""
+
+    id: str
+    type: str
+
+
+class ConversationItems(Struct, frozen=True, kw_only=True):
+    """A page of items. ``first_id`` and ``last_id`` are empty if it is: OpenAI's clients require a string."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Item, ...]
+    first_id: str
+    has_more: bool
+    last_id: str
 
 
 class CommitObject(Struct, frozen=True, kw_only=True):

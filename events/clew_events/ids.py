@@ -31,6 +31,7 @@ MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
 # `$` alone matches before a trailing newline in Python; the look-ahead excludes it in every regex dialect.
 _END: Final = r"$(?!\n)"
 THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
+CONVERSATION_ID_PATTERN: Final = r"^conv_[A-Za-z0-9_-]{1,122}" + _END
 HISTORY_ID_PATTERN: Final = r"^(tenant|(thread|conv_)[A-Za-z0-9_-]{1,122})" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 ITEM_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
@@ -132,6 +133,17 @@ def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:
 def random_id(prefix: str, length: int = _TAIL) -> str:
     """A prefix and ``length`` unguessable letters or digits (24 carry 142 bits)."""
     return prefix + _letters(secrets.token_bytes(length))
+
+
+def thread_id(*seed: str, conversation: bool = False) -> str:
+    """The id of a thread: a hash of ``seed``, or random without one. That of a conversation has 48 hexadecimal digits.
+
+    Both have the form of OpenAI's.
+    """
+    if conversation:
+        digits = hashlib.sha256("\x00".join(seed).encode()).hexdigest()[:48] if seed else secrets.token_hex(24)
+        return f"conv_{digits}"
+    return derive_id("thread_", *seed) if seed else random_id("thread_")
 
 
 def _letters(raw: bytes) -> str:

@@ -57,7 +57,7 @@ class NewItem(Struct, frozen=True):
 def read_item(raw: Raw, path: str) -> NewItem:
     """Check an item that a caller sent; ``path`` is its place in the request.
 
-    An object that has a ``role`` and no ``type`` is a message.
+    An object that has a ``role`` or ``content`` and no ``type`` is a message.
 
     Raises:
         Invalid: it is not an object with a type, or one that cannot be kept: with a key twice, or
@@ -66,7 +66,7 @@ def read_item(raw: Raw, path: str) -> NewItem:
     body = _compact(raw, path)
     fields = _FIELDS.decode(body)
     kind = _text_at(fields, path, "type")
-    if kind is None and "role" in fields:
+    if kind is None and fields.keys() & {"role", "content"}:
         kind = "message"
     if kind is None:
         raise error_texts.missing_field(f"{path}.type")

@@ -51,7 +51,15 @@ from clew_events.commands import (
 )
 from clew_events.contract import http_examples
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
-from clew_events.http_objects import CommitPage, FeedPage
+from clew_events.http_objects import (
+    CommitPage,
+    Conversation,
+    ConversationItem,
+    ConversationItems,
+    ConversationList,
+    DeletedConversation,
+    FeedPage,
+)
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.list_reply import DuePage, FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, RunPage, Thread
@@ -79,7 +87,9 @@ from clew_events.requests import NewMessage
 
 Scope = Literal["read", "write", "audit", "erase", "hold", "retention"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
-Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints", "Erasures", "Holds", "Retention"]
+Tag = Literal[
+    "Threads", "Messages", "Conversations", "History", "Feed", "Checkpoints", "Erasures", "Holds", "Retention"
+]
 Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
 SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
@@ -94,6 +104,7 @@ SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Threads": "Create, list, retrieve, change, delete and restore threads.",
     "Messages": "Create, list, retrieve, change and delete the messages of a thread.",
+    "Conversations": "Threads as OpenAI's Conversations API has them: create, list, retrieve, change, delete; items.",
     "History": "The commits of one thread, deleted or not, or of the tenant itself, and what they changed.",
     "Feed": "All commits of a tenant in one order.",
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
@@ -107,12 +118,18 @@ THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
+CONVERSATIONS: Final = "/v1/conversations"
+CONVERSATION: Final = "/v1/conversations/{conversation_id}"
+ITEMS: Final = "/v1/conversations/{conversation_id}/items"
+ITEM: Final = "/v1/conversations/{conversation_id}/items/{item_id}"
 HOLDS: Final = "/v1/holds"
 OWN: Final = "/v1/history"
 RETENTION: Final = "/v1/retention"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
+    "conversation_id": (ids.CONVERSATION_ID_PATTERN, "The conversation's id."),
+    "item_id": (ids.ITEM_ID_PATTERN, "The item's id."),
     "erasure_id": (ids.ERASURE_ID_PATTERN, "The erasure's id."),
     "hold": (ids.CODE_PATTERN, "The name of the hold."),
     "name": (ids.CODE_PATTERN, "The name of the policy."),
@@ -145,6 +162,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "hold": "Only threads that have the hold of this name.",
     "since": "Only what is from this time or later: a time with its offset, or Unix seconds.",
     "until": "Only what is from this time or earlier: a time with its offset, or Unix seconds.",
+    "include[]": "Parts of items to show too, which are left out otherwise; several times for several.",
     "stream": "`true` for server-sent events instead of a page.",
 })  # fmt: skip
 """The parameters of query strings. One name means one thing on every route."""
@@ -161,7 +179,8 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     types of the request's body and query string, ``answer`` is the type of the answer; ``asked`` and ``answered`` are
     examples of body and answer, and without ``answered`` the operation's reply on NATS has one. An answer with a
     ``media_type`` is a file instead. ``streamed`` is an example of the server-sent events that the route sends on
-    request. ``also`` names the operation that answers instead where the query string has ``as_of``. A route that is
+    request. ``also`` names the operation that answers instead where the query string has ``as_of``. The path of a route
+    that is ``threads_only`` names no conversation, except with ``as_of``. A route that is
     ``versioned`` takes the header ``OpenAI-Beta``. ``errors`` are statuses beyond those of all such routes, and
     ``status`` is that of the answer.
     """
@@ -181,6 +200,7 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     media_type: str | None = None
     streamed: str | None = None
     also: str | None = None
+    threads_only: bool = False
     versioned: bool = True
     headers: tuple[Header, ...] = ()
     errors: tuple[int, ...] = ()
@@ -236,32 +256,49 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             description="The body may be left out. At most 100 messages are created with the thread, in one commit.",
             body=http_forms.CreateThreadBody, body_required=False, asked=http_examples.CREATED,
             answer=Thread, answered=http_examples.THREAD, headers=("idempotency",),
-        ),),
+        ), HttpRoute(
+            name="create_conversation", method="POST", path=CONVERSATIONS, tag="Conversations",
+            summary="Create a conversation, with items already in it or without",
+            description="The body may be left out.",
+            body=http_forms.CreateConversationBody, body_required=False, asked=http_examples.NEW_CONVERSATION,
+            answer=Conversation, answered=http_examples.CONVERSATION, versioned=False, headers=("idempotency",),
+        )),
     ),
     Operation(
         name="update_thread", scope="write", command=UpdateThread, reply=Reply[Done],
         routes=(HttpRoute(
-            name="modify_thread", method="POST", path=THREAD, tag="Threads",
+            name="modify_thread", method="POST", path=THREAD, tag="Threads", threads_only=True,
             summary="Change a thread; `metadata` replaces all of it",
             description="What the body leaves out stays as it is. `null` and `{}` clear the metadata.",
             body=http_forms.ModifyThreadBody, asked=http_examples.METADATA,
             answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
         ), HttpRoute(
-            name="patch_thread", method="PATCH", path=THREAD, tag="Threads",
+            name="patch_thread", method="PATCH", path=THREAD, tag="Threads", threads_only=True,
             summary="Set and unset single metadata keys of a thread",
             description="All other keys stay as they are, so writers of different keys do not conflict.",
             body=http_forms.PatchBody, asked=http_examples.PATCH,
             answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
+        ), HttpRoute(
+            name="update_conversation", method="POST", path=CONVERSATION, tag="Conversations",
+            summary="Change a conversation: `metadata` replaces all of it",
+            description="`null` and `{}` clear the metadata.",
+            body=http_forms.UpdateConversationBody, asked=http_examples.METADATA,
+            answer=Conversation, answered=http_examples.CONVERSATION, versioned=False, headers=_CHANGE,
         )),
     ),
     Operation(
         name="delete_thread", scope="write", command=DeleteThread, reply=Reply[Done],
         routes=(HttpRoute(
-            name="delete_thread", method="DELETE", path=THREAD, tag="Threads",
+            name="delete_thread", method="DELETE", path=THREAD, tag="Threads", threads_only=True,
             summary="Delete a thread; its history stays",
             description="It can be restored until it is erased. The thread's id is never used again.",
             answer=Gone, answered=http_examples.THREAD_GONE, headers=_CHANGE,
-        ),),
+        ), HttpRoute(
+            name="delete_conversation", method="DELETE", path=CONVERSATION, tag="Conversations",
+            summary="Delete a conversation; its history stays",
+            description="It can be restored, as a thread is, until it is erased.",
+            answer=DeletedConversation, answered=http_examples.CONVERSATION_GONE, versioned=False, headers=_CHANGE,
+        )),
     ),
     Operation(
         name="restore_thread", scope="write", command=RestoreThread, reply=Reply[Done],
@@ -279,7 +316,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="add_message", scope="write", command=AddMessage, reply=Reply[Done],
         routes=(HttpRoute(
-            name="create_message", method="POST", path=MESSAGES, tag="Messages",
+            name="create_message", method="POST", path=MESSAGES, tag="Messages", threads_only=True,
             summary="Put a message at the end of a thread",
             body=NewMessage, asked=http_examples.ASKED,
             answer=Message, answered=http_examples.MESSAGE, headers=_CHANGE,
@@ -288,13 +325,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="update_message", scope="write", command=UpdateMessage, reply=Reply[Done],
         routes=(HttpRoute(
-            name="modify_message", method="POST", path=MESSAGE, tag="Messages",
+            name="modify_message", method="POST", path=MESSAGE, tag="Messages", threads_only=True,
             summary="Change a message; `metadata` replaces all of it",
             description="What the body leaves out stays as it is. `null` and `{}` clear the metadata.",
             body=http_forms.ModifyMessageBody, asked=http_examples.METADATA,
             answer=Message, answered=http_examples.MESSAGE, headers=_CHANGE,
         ), HttpRoute(
-            name="patch_message", method="PATCH", path=MESSAGE, tag="Messages",
+            name="patch_message", method="PATCH", path=MESSAGE, tag="Messages", threads_only=True,
             summary="Set and unset single metadata keys of a message",
             description="All other keys stay as they are, so writers of different keys do not conflict.",
             body=http_forms.PatchBody, asked=http_examples.PATCH,
@@ -304,17 +341,43 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="delete_message", scope="write", command=DeleteMessage, reply=Reply[Done],
         routes=(HttpRoute(
-            name="delete_message", method="DELETE", path=MESSAGE, tag="Messages",
+            name="delete_message", method="DELETE", path=MESSAGE, tag="Messages", threads_only=True,
             summary="Delete a message",
             answer=Gone, answered=http_examples.MESSAGE_GONE, headers=_CHANGE,
         ),),
     ),
-    Operation(name="add_items", scope="write", command=AddItems, reply=Reply[Done]),
+    Operation(
+        name="add_items", scope="write", command=AddItems, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="create_conversation_items", method="POST", path=ITEMS, tag="Conversations",
+            summary="Add items to a conversation, in one commit: all of them or none",
+            description="The answer has the items that were added, in their order.",
+            body=http_forms.CreateItemsBody, asked=http_examples.NEW_ITEMS, form=http_forms.ShownParts,
+            answer=ConversationItems, answered=http_examples.ITEMS, versioned=False, headers=_CHANGE,
+        ),),
+    ),
     Operation(name="replace_item", scope="write", command=ReplaceItem, reply=Reply[Done]),
-    Operation(name="delete_item", scope="write", command=DeleteItem, reply=Reply[Done]),
+    Operation(
+        name="delete_item", scope="write", command=DeleteItem, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="delete_conversation_item", method="DELETE", path=ITEM, tag="Conversations",
+            summary="Delete an item; the answer is the conversation",
+            form=http_forms.ShownParts,
+            answer=Conversation, answered=http_examples.CONVERSATION, versioned=False, headers=_CHANGE,
+        ),),
+    ),
     Operation(name="pop_item", scope="write", reads=True, command=PopItem, reply=Reply[Done]),
     Operation(name="clear_items", scope="write", command=ClearItems, reply=Reply[Done]),
-    Operation(name="erase_item", scope="erase", command=EraseItem, reply=Reply[Done]),
+    Operation(
+        name="erase_item", scope="erase", command=EraseItem, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="erase_conversation_item", method="POST", path=f"{ITEM}/erase", tag="Erasures",
+            summary="Erase an item of a conversation, with all that it ever was",
+            description="The conversation lives on. A deleted item can be erased too.",
+            body=http_forms.EraseBody, body_required=False, asked=http_examples.ERASE,
+            answer=Erasure, answered=http_examples.ERASURE, versioned=False, headers=_CHANGE, status=202,
+        ),),
+    ),
     Operation(
         name="erase_thread", scope="erase", command=EraseThread, reply=Reply[Done],
         routes=(HttpRoute(
@@ -446,11 +509,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="get_thread", scope="read", query=GetThread, reply=Reply[Found],
         routes=(HttpRoute(
-            name="get_thread", method="GET", path=THREAD, tag="Threads",
+            name="get_thread", method="GET", path=THREAD, tag="Threads", threads_only=True,
             summary="Retrieve a thread as of its latest acknowledged commit",
             form=http_forms.AsOfMoment, answer=Thread, answered=http_examples.THREAD,
             also="state_at", headers=_READ,
-        ),),
+        ), HttpRoute(
+            name="get_conversation", method="GET", path=CONVERSATION, tag="Conversations",
+            summary="Retrieve a conversation as of its latest acknowledged commit",
+            form=http_forms.AsOfMoment, answer=Conversation, answered=http_examples.CONVERSATION, also="state_at",
+            versioned=False, headers=_READ,
+        )),
     ),
     Operation(
         name="list_threads", scope="read", query=ListThreads, reply=Reply[ThreadList],
@@ -459,12 +527,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="List threads by metadata, text and time",
             description="Threads created last come first unless the query string says otherwise.",
             form=http_forms.PageOfThreads, answer=ThreadList, answered=http_examples.THREADS,
-        ),),
+        ), HttpRoute(
+            name="list_conversations", method="GET", path=CONVERSATIONS, tag="Conversations",
+            summary="List conversations by metadata, text and time",
+            description="Conversations created last come first unless the query string says otherwise.",
+            form=http_forms.PageOfThreads, answer=ConversationList, answered=http_examples.CONVERSATIONS,
+            versioned=False,
+        )),
     ),
     Operation(
         name="list_messages", scope="read", query=ListMessages, reply=Reply[Found],
         routes=(HttpRoute(
-            name="list_messages", method="GET", path=MESSAGES, tag="Messages",
+            name="list_messages", method="GET", path=MESSAGES, tag="Messages", threads_only=True,
             summary="List a thread's messages, a page at a time",
             description="The newest messages come first unless the query string says otherwise.",
             form=http_forms.PageOfMessages, answer=MessagePage, answered=http_examples.PAGE, also="messages_at",
@@ -474,20 +548,37 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="get_message", scope="read", query=GetMessage, reply=Reply[Found],
         routes=(HttpRoute(
-            name="get_message", method="GET", path=MESSAGE, tag="Messages",
+            name="get_message", method="GET", path=MESSAGE, tag="Messages", threads_only=True,
             summary="Retrieve a message",
             form=http_forms.AsOfMoment, answer=Message, answered=http_examples.MESSAGE, also="message_at",
             headers=_READ,
         ),),
     ),
-    Operation(name="list_items", scope="read", query=ListItems, reply=Reply[Found]),
-    Operation(name="get_item", scope="read", query=GetItem, reply=Reply[Found]),
+    Operation(
+        name="list_items", scope="read", query=ListItems, reply=Reply[Found],
+        routes=(HttpRoute(
+            name="list_conversation_items", method="GET", path=ITEMS, tag="Conversations",
+            summary="List a conversation's items, a page at a time",
+            description="The newest items come first unless the query string says otherwise.",
+            form=http_forms.PageOfItems, answer=ConversationItems, answered=http_examples.ITEMS, also="items_at",
+            versioned=False, headers=_READ,
+        ),),
+    ),
+    Operation(
+        name="get_item", scope="read", query=GetItem, reply=Reply[Found],
+        routes=(HttpRoute(
+            name="get_conversation_item", method="GET", path=ITEM, tag="Conversations",
+            summary="Retrieve an item",
+            form=http_forms.OneItem, answer=ConversationItem, answered=http_examples.ITEM, also="item_at",
+            versioned=False, headers=_READ,
+        ),),
+    ),
     Operation(name="items_at", scope="audit", query=ListItemsAt, reply=Reply[Then]),
     Operation(name="item_at", scope="audit", query=GetItemAt, reply=Reply[Then]),
     Operation(
         name="list_runs", scope="read",
         routes=(HttpRoute(
-            name="list_runs", method="GET", path="/v1/threads/{thread_id}/runs", tag="Threads",
+            name="list_runs", method="GET", path="/v1/threads/{thread_id}/runs", tag="Threads", threads_only=True,
             summary="List a thread's runs, of which there are none",
             description="Clew runs no assistants. Clients ask for runs to find out whether one is active.",
             form=http_forms.PageOfRuns, answer=RunPage, answered=http_examples.NO_RUNS,

@@ -109,6 +109,23 @@ async def test_the_node_client_raises_what_was_wrong(node_folder: Path, clew: Cl
 
 
 @needs_node
+async def test_a_conversation_lives_with_the_node_client(node_folder: Path, clew: Clew):
+    async with served(clew) as url:
+        seen = await run(node_folder, "conversations.mjs", url)
+    created = seen["created"]
+    assert isinstance(created, dict)
+    assert list(created) == ["id", "object", "created_at", "metadata"]
+    assert seen["added"] == 46
+    assert seen["oldestFirst"] == [*map(str, range(45)), "rs_1"]
+    left = {"type": "reasoning", "id": "rs_1", "summary": []}
+    assert (seen["whole"], seen["left"]) == ({**left, "encrypted_content": "sealed"}, left)
+    assert seen["dropped"] == created
+    assert seen["updated"] == {**created, "metadata": {"state": "closed"}}
+    assert seen["deleted"] == {"id": created["id"], "object": "conversation.deleted", "deleted": True}
+    assert seen["missing"] == ["NotFoundError", 404, f"Conversation with id '{created['id']}' not found."]
+
+
+@needs_node
 @pytest.mark.parametrize(
     ("fate", "keys"), [("caller leaves", "off"), ("never arrives", "off"), ("answer is lost", "on")]
 )

@@ -111,7 +111,7 @@ async def test_an_item_is_replaced_deleted_and_its_id_used_again(client: Client)
     gone = await client.delete_item(thread, "n.2")
     assert (gone.deleted.id, gone.deleted.object) == ("n.2", "thread.item.deleted")
     for again in (client.delete_item(thread, "n.2"), client.get_item(thread, "n.2")):
-        with pytest.raises(NotFound, match=r"No item found with id 'n\.2'"):
+        with pytest.raises(NotFound, match=r"Item with id 'n\.2'"):
             await again
     assert await texts(client, thread) == [0, 11, 3]
     await client.add_items(thread, [note(22, id="n.2")])

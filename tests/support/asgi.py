@@ -7,12 +7,16 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cached_property
 
+import msgspec
+from msgspec import Raw
 from starlette.types import Receive, Send
 
 from clew_events.commands import (
+    AddItems,
     AddMessage,
     Command,
     CreateThread,
+    DeleteItem,
     DeleteMessage,
     DeleteThread,
     PlaceHold,
@@ -28,11 +32,12 @@ from clew_events.commands import (
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import DuePage, FilterHold, Freshness, HoldPage, ListedThread, RetentionList, ThreadList
+from clew_events.list_reply import DuePage, FilterHold, Freshness, HoldPage, ListedThread, RetentionList
 from clew_events.nats_client import LastingClient
-from clew_events.objects import Gone, HeldThread, Message, MessagePage, Resources, TextPart, TextValue, Thread
-from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
+from clew_events.objects import Gone, HeldThread, ItemPage, Message, MessagePage, Resources, TextPart, TextValue, Thread
+from clew_events.queries import GetFeed, GetItem, GetMessage, GetThread, ListItems, ListMessages
 from clew_events.replies import Feed, Found
+from clew_projections.index import WrittenList
 from clew_projections.nats.stream_messages import Ack, ApiError
 from clew_projections.projector.parked_threads import ParkedThread
 from clew_services.api_keys import Keys
@@ -49,8 +54,12 @@ from clew_services.tracing import UNTRACED
 ID = "thread_" + "a" * 24
 MESSAGE_ID = "msg_" + "b" * 24
 ERASURE_ID = "erasure_" + "c" * 24
+CONVERSATION_ID = "conv_" + "0a" * 24
+ITEM_ID = "fc_" + "d" * 24
 NAMED = {
     "thread_id": ID,
+    "conversation_id": CONVERSATION_ID,
+    "item_id": ITEM_ID,
     "message_id": MESSAGE_ID,
     "erasure_id": ERASURE_ID,
     "hold": "case-7",
@@ -74,20 +83,19 @@ MESSAGE = Message(
 )
 
 
-LIST = ThreadList(
-    data=(
-        ListedThread(
-            id=ID,
-            created_at=1_795_384_800,
-            metadata={},
-            tool_resources=Resources(),
-            updated_at=1_795_384_800,
-            version=3,
-            message_count=1,
-            created_by="shop",
-            updated_by="shop",
-        ),
-    ),
+LISTED = ListedThread(
+    id=ID,
+    created_at=1_795_384_800,
+    metadata={},
+    tool_resources=Resources(),
+    updated_at=1_795_384_800,
+    version=3,
+    message_count=1,
+    created_by="shop",
+    updated_by="shop",
+)
+LIST = WrittenList(
+    data=(Raw(msgspec.json.encode(LISTED)),),
     first_id=ID,
     last_id=ID,
     has_more=False,
@@ -95,6 +103,9 @@ LIST = ThreadList(
     previous=None,
     fresh=Freshness(position="0-1", at=None),
 )
+
+
+ITEM = Raw(b'{"id":"%b","type":"function_call","call_id":"c","name":"f","arguments":"{}"}' % ITEM_ID.encode())
 
 
 class Answered:
@@ -134,7 +145,7 @@ class Parts:
         self.liveness = Liveness(self.nc.ended)
         self.disconnects = 0
 
-    async def handle(
+    async def handle(  # noqa: C901 - one case a command
         self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
     ) -> Outcome:
         self.signed = (actor, trace)
@@ -144,6 +155,11 @@ class Parts:
                 return Outcome(position=HERE, n=3, thread=self.found)
             case AddMessage() | UpdateMessage():
                 return Outcome(position=HERE, n=3, message=MESSAGE)
+            case AddItems():
+                return Outcome(position=HERE, n=3, items=(ITEM,), item_ids=(ITEM_ID,))
+            case DeleteItem():
+                gone = Gone(id=ITEM_ID, object="thread.item.deleted")
+                return Outcome(position=HERE, n=3, thread=self.found, deleted=gone)
             case PlaceHold() | ReleaseHold():
                 return Outcome(position=HERE, n=3, held=HeldThread(id=ID, holds=(), deleted=False))
             case PlaceStandingHold():
@@ -164,7 +180,7 @@ class Parts:
         self._asked(tenant, query)
         return Found(position=HERE, n=3, thread=self.found)
 
-    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+    async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         self._asked(tenant, query)
         return LIST
 
@@ -188,6 +204,15 @@ class Parts:
         self._asked(tenant, query)
         page = MessagePage(data=(MESSAGE,), first_id=MESSAGE_ID, last_id=MESSAGE_ID, has_more=False)
         return Found(position=HERE, n=3, messages=page)
+
+    async def item(self, tenant: str, query: GetItem) -> Found:
+        self._asked(tenant, query)
+        return Found(position=HERE, n=3, item=ITEM)
+
+    async def items(self, tenant: str, query: ListItems) -> Found:
+        self._asked(tenant, query)
+        page = ItemPage(data=(ITEM,), first_id=ITEM_ID, last_id=ITEM_ID, has_more=False)
+        return Found(position=HERE, n=3, items=page)
 
     async def feed(self, tenant: str, query: GetFeed) -> Feed:
         self._asked(tenant, query)

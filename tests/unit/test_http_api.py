@@ -38,7 +38,7 @@ from clew_services.http import wrong_keys
 from clew_services.http.app import create_app
 from clew_services.http.request_body import BODY_DUE
 from clew_services.settings import Settings
-from support.asgi import ID, IN, KEY, KEYS, MESSAGE_ID, NAMED, Answered, Parts, arriving, call
+from support.asgi import CONVERSATION_ID, ID, IN, KEY, KEYS, MESSAGE_ID, NAMED, Answered, Parts, arriving, call
 
 
 @pytest.fixture
@@ -268,6 +268,7 @@ async def test_what_takes_no_body_takes_any_content_type(clew: Parts):
 async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Parts, name: str):
     bodies = {
         "messages": b'{"role": "user", "content": "hi", "%s": 1}',
+        "items": b'{"items": [], "%s": 1}',
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
         "holds": b'{"hold": "case-7", "%s": 1}',
@@ -278,7 +279,9 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         body = bodies.get(path) or bodies.get(path.rpartition("/")[2], b'{"metadata": {}, "%s": 1}')
         body %= name.encode()
         refused = await call(clew, method, path, body)
-        shown = path.endswith("/messages") and name in {"id", "thread_id"}  # by answers, which can be sent back
+        # By answers, which can be sent back.
+        shown = path.endswith("/messages") and name in {"id", "thread_id"}
+        shown |= path in {"/v1/conversations", f"/v1/conversations/{CONVERSATION_ID}"} and name == "id"
         code = "invalid_type" if shown else "unknown_parameter"
         assert (refused.status, refused.error["code"], refused.error["param"]) == (400, code, name)
     assert clew.asked == []

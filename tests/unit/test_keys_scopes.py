@@ -20,6 +20,8 @@ BODIES = {
     "create_message": b'{"role": "user", "content": "hi"}',
     "modify_message": b'{"metadata": {}}',
     "patch_message": b'{"metadata": {"set": {}}}',
+    "update_conversation": b'{"metadata": {}}',
+    "create_conversation_items": b'{"items": []}',
     "place_hold": b'{"hold": "case-7"}',
     "place_standing_hold": b'{"hold": "case-8", "where": {}}',
     "set_retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete"}',

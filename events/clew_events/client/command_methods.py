@@ -44,7 +44,7 @@ from clew_events.commands import (
 )
 from clew_events.content import Anchor, Disposal, Role
 from clew_events.errors import Invalid
-from clew_events.list_query import Condition
+from clew_events.list_query import Condition, Kind
 from clew_events.replies import Done
 from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
@@ -72,18 +72,20 @@ class CommandMethods(Caller):
         tool_resources: NewToolResources | None = None,
         expires_after: ExpiresAfterIn | None = None,
         thread_id: str | None = None,
+        kind: Kind = "thread",
         command_id: str | None = None,
         reason: str | None = None,
     ) -> ThreadDone:
         """Create a thread, with ``messages`` in it, or ``items``. A string is a message with the role ``user``.
 
-        With a ``thread_id`` that begins with ``conv_`` it is a conversation.
+        With a ``thread_id`` that begins with ``conv_``, or without one of that ``kind``, it is a conversation.
         """
         return await self._execute(
             CreateThread(
                 id=command_id,
                 reason=reason,
                 thread_id=thread_id,
+                kind=kind,
                 messages=tuple(as_message(message) for message in messages) or None,
                 items=tuple(map(as_item, items)) or None,
                 metadata=None if metadata is None else dict(metadata),

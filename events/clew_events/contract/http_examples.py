@@ -63,6 +63,42 @@ PAGE: Final = {
     "has_more": False,
 }
 NO_RUNS: Final[dict[str, object]] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+_CONVERSATION_ID: Final = "conv_68fb96fe5d1c8197a3c0a1f2be10d49e0d3f5a7c9b1e2f40"
+ITEM: Final = {
+    "id": _MESSAGE_ID,
+    "type": "message",
+    "status": "completed",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "Where is my parcel?"}],
+}
+NEW_ITEMS: Final = {
+    "items": [ASKED, {"type": "function_call", "call_id": "call_1", "name": "track", "arguments": "{}"}]
+}
+ITEMS: Final = {
+    "object": "list",
+    "data": [
+        ITEM,
+        {
+            "id": "fc_000002Qd8sKz5uVbNwPr3yTe",
+            "status": "completed",
+            "type": "function_call",
+            "call_id": "call_1",
+            "name": "track",
+            "arguments": "{}",
+        },
+    ],
+    "first_id": _MESSAGE_ID,
+    "has_more": False,
+    "last_id": "fc_000002Qd8sKz5uVbNwPr3yTe",
+}
+CONVERSATION: Final = {
+    "id": _CONVERSATION_ID,
+    "object": "conversation",
+    "created_at": _AT,
+    "metadata": {"customer": "c-81"},
+}
+NEW_CONVERSATION: Final = {"items": [ASKED], "metadata": {"customer": "c-81"}}
+CONVERSATION_GONE: Final = {"id": _CONVERSATION_ID, "object": "conversation.deleted", "deleted": True}
 _COMMIT: Final = {
     "id": "2-4711",
     "object": "thread.commit",
@@ -103,6 +139,14 @@ OWN_COMMITS: Final = {
             "events": [{"type": "RetentionRemoved", "name": "trials"}],
         }
     ],
+}
+CONVERSATIONS: Final = {
+    **THREADS,
+    "data": [
+        {**CONVERSATION, "updated_at": _AT, "version": 1, "item_count": 1, "created_by": "shop", "updated_by": "shop"}
+    ],
+    "first_id": _CONVERSATION_ID,
+    "last_id": _CONVERSATION_ID,
 }
 METADATA: Final = {"metadata": {"customer": "c-82"}}
 PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}

@@ -25,6 +25,7 @@ from clew_services.http.redirect import Redirect
 from clew_services.http.retries import Attempts
 from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
+from clew_services.http.routes.conversations import Conversations
 from clew_services.http.routes.erasure_progress import Erasures
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.holds import Holds
@@ -90,6 +91,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
     doors = open_doors(
         Threads(commands, clew.reader),
         Messages(commands, clew.reader),
+        Conversations(commands, clew.reader),
         Past(clew.reader),
         Events(clew.reader, Live(clew.feed, clew.tail)),
         Packs(clew.exporter, clew.checkpoints),

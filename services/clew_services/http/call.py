@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -25,7 +25,7 @@ from clew_services.api_keys import Holder
 from clew_services.http import retries
 from clew_services.http.preconditions import NO_CONDITIONS, Conditions
 from clew_services.http.request_body import Intake, check_body_form
-from clew_services.threads.decide import no_message, no_thread
+from clew_services.threads.decide import no_item, no_message, no_thread
 
 T = TypeVar("T")
 _API_VERSION: Final = "api-version"
@@ -52,7 +52,10 @@ class Call:
         self._said: list[tuple[str, str]] = []
         if scope["query_string"]:
             said = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            self._said = [(name, text) for name, text in said if name != _API_VERSION]
+            lists = _parameters(route.form).lists if route.form is not None else ()
+            self._said = [
+                (f"{name}[]" if f"{name}[]" in lists else name, text) for name, text in said if name != _API_VERSION
+            ]
 
     def check(self) -> None:
         """Hold the request against what holds for all routes, before any of it is used.
@@ -79,10 +82,34 @@ class Call:
             NotFound: no thread can have that id.
         """
         said = unquote(self._path_params["thread_id"])
-        if not ids.is_thread_id(said):
-            if not said.startswith("thread"):
-                raise error_texts.wrong_prefix("thread_id", said, "thread")
-            raise no_thread(error_texts.quote_text(said, 128))
+        conversation = said.startswith("conv_")
+        if not said.startswith("thread") and (not conversation or self._is_about_threads_only):
+            raise error_texts.wrong_prefix("thread_id", said, "thread")
+        return _existing(said)
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation that the path names.
+
+        Raises:
+            Invalid: it is not the id of a conversation at all.
+            NotFound: no conversation can have that id.
+        """
+        said = unquote(self._path_params["conversation_id"])
+        if not said.startswith("conv"):
+            raise error_texts.wrong_prefix("conversation_id", said, "conv")
+        return _existing(said)
+
+    @property
+    def item_id(self) -> str:
+        """The item of a conversation that the path names.
+
+        Raises:
+            NotFound: no item can have that id.
+        """
+        said = unquote(self._path_params["item_id"])
+        if not ids.is_item_id(said):
+            raise no_item(self.conversation_id, error_texts.quote_text(said, 128))
         return said
 
     @property
@@ -169,15 +196,28 @@ class Call:
         return str(self._path_params[name])
 
     @property
+    def _is_about_threads_only(self) -> bool:
+        return self._route.threads_only and not any(name == "as_of" for name, _ in self._said)
+
+    @property
     def _path_params(self) -> Mapping[str, Any]:
         params: Mapping[str, Any] = self._scope["path_params"]
         return params
 
 
-def _formed(texts: Iterable[tuple[str, str]], form: type[T]) -> T:
-    _, numbers, times = _parameters(form)  # type: ignore[arg-type]
-    said: dict[str, object] = {}
+def _existing(said: str) -> str:
+    """The id of a thread that there may be."""
+    if not ids.is_thread_id(said):
+        raise no_thread(error_texts.quote_text(said, 128))
+    return said
+
+
+def _formed(texts: Sequence[tuple[str, str]], form: type[T]) -> T:
+    _, numbers, times, lists = _parameters(form)  # type: ignore[arg-type]
+    said: dict[str, object] = {name: [text for said, text in texts if said == name] for name in lists}
     for name, text in texts:
+        if name in lists:
+            continue
         if name in said:
             raise Invalid(
                 f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
@@ -191,26 +231,29 @@ def _formed(texts: Iterable[tuple[str, str]], form: type[T]) -> T:
 
 
 class _Parameters(NamedTuple):
-    """The parameters of a query string: all of them, those that take numbers, and those that take times."""
+    """The parameters of a query string: all of them, and those that take numbers, times, or several values."""
 
     names: frozenset[str]
     numbers: frozenset[str]
     times: frozenset[str]
+    lists: frozenset[str]
 
 
 @functools.cache
 def _parameters(form: type) -> _Parameters:
     described = inspect.type_info(form)
     assert isinstance(described, inspect.StructType)
-    numbers, times = set(), set()
+    numbers, times, lists = set(), set(), set()
     for field in described.fields:
         kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
         if any(isinstance(kind, inspect.IntType) for kind in kinds):
             numbers.add(field.encode_name)
         if any(isinstance(kind, inspect.DateTimeType) for kind in kinds):
             times.add(field.encode_name)
+        if isinstance(field.type, inspect.VarTupleType):
+            lists.add(field.encode_name)
     names = frozenset(field.encode_name for field in described.fields)
-    return _Parameters(names, frozenset(numbers), frozenset(times))
+    return _Parameters(names, frozenset(numbers), frozenset(times), frozenset(lists))
 
 
 def _time(name: str, text: str) -> datetime:

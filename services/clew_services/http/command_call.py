@@ -11,9 +11,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from clew_events import error_texts, ids
-from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread, TenantCommand
+from clew_events.commands import Command, CreateThread, EraseItem, EraseMessage, EraseThread, TenantCommand
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
+from clew_events.replies import Done
 from clew_events.subjects import TENANT
 from clew_services.http import retries
 from clew_services.http.call import Call
@@ -102,6 +103,23 @@ _HEADERS: Final = {
 """The headers from which HTTP takes fields of a command: an error names the header."""
 
 
+Show = Callable[[Command, Outcome], object]
+"""Returns what an answer shows of the outcome of a command."""
+
+
+def _show(_: Command, outcome: Outcome) -> object:
+    return _first_of(outcome)
+
+
+def _show_receipt(command: Command, outcome: Outcome) -> object:
+    return _first_of(receipt(command, outcome))
+
+
+def _first_of(shown: Outcome | Done) -> object:
+    made = shown.erasure or shown.thread or shown.message or shown.held or shown.retention or shown.standing
+    return made or shown.deleted
+
+
 class CommandCall:
     """Carries out what calls ask for, each once, however often its client repeats it."""
 
@@ -109,11 +127,14 @@ class CommandCall:
         self._commands = commands
         self._earlier = earlier
 
-    async def answer(self, call: Call, command: Command) -> Answer:
+    async def answer(
+        self, call: Call, command: Command, show: Show = _show, show_receipt: Show = _show_receipt
+    ) -> Answer:
         """Carry out a call's command, in the name of the caller, and answer with what it left.
 
         That is the thread or message, or a receipt where the caller's key may not read it, or the holds of a thread, or
-        a policy; with the ``ETag`` of its history, and ``Clew-Position``. A caller who leaves does not stop it.
+        a policy; with the ``ETag`` of its history, and ``Clew-Position``. A caller who leaves does not stop it. Another
+        face of the API gives what it shows instead, ``show_receipt`` to a key that may not read.
 
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
@@ -125,18 +146,18 @@ class CommandCall:
             id=command_id(call.headers),
             expected_version=expected,
             actor=actor(call.headers),
-            reason=reason(call.headers, code=isinstance(command, EraseThread | EraseMessage)) or command.reason,
+            reason=reason(call.headers, code=isinstance(command, EraseThread | EraseMessage | EraseItem))
+            or command.reason,
         )
         rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None
         outcome = await (
             self._carry_out(call, command) if count is None else self._carry_out_retry(call, command, count)
         )
-        shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
-        tags = (etag(outcome.n),) if outcome.deleted is None else ()
-        made = shown.erasure or shown.thread or shown.message or shown.held or shown.retention or shown.standing
-        status = 200 if shown.erasure is None else 202
-        return json_answer(made or shown.deleted, status, headers=(*tags, position(outcome.position)))
+        tags = (etag(outcome.n),) if outcome.deleted is None or outcome.thread is not None else ()
+        value = (show if "read" in call.holder.scopes else show_receipt)(command, outcome)
+        status = 200 if outcome.erasure is None else 202
+        return json_answer(value, status, headers=(*tags, position(outcome.position)))
 
     async def _carry_out_retry(self, call: Call, command: Command, count: int) -> Outcome:
         attempt = self._earlier.begin(await call.likeness(), count)

@@ -28,7 +28,7 @@ ERRORS: Final = {
     400: "The request does not follow the contract; `param` names the field at fault.",
     401: "No API key, or one that nobody was given.",
     403: "The API key does not reach this far.",
-    404: "There is no such thread, message or erasure.",
+    404: "There is no such thread, conversation, message, item or erasure.",
     409: "The idempotency key was used for something else, or others changed the thread all the while.",
     412: "The thread is not at the version that `If-Match` names.",
     413: "The body has more bytes than the service takes.",
@@ -92,7 +92,7 @@ def document() -> Document:
             "version": clew_version(),
             "description": (
                 "Conversation threads as an append-only history. The wire format is that of OpenAI's Threads and "
-                "Messages API, Assistants version 2; what goes beyond it are headers and PATCH."
+                "Messages API, Assistants version 2, and of its Conversations API."
             ),
         },
         "servers": [{"url": "/", "description": "The Clew that serves this description."}],

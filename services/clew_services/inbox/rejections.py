@@ -166,6 +166,7 @@ class _Target(msgspec.Struct, frozen=True):
 
     id: str | None = None
     thread_id: str | None = None
+    kind: str | None = None
     message_id: str | None = None
     item_id: str | None = None
     items: tuple[msgspec.Raw, ...] | None = None
@@ -187,7 +188,8 @@ def _target_of(tenant: str, body: str, given: str | None) -> _Target | None:
         return None
     command_id = target.id or given
     if target.thread_id is None and command_id is not None:
-        return msgspec.structs.replace(target, thread_id=ids.derive_id("thread_", tenant, command_id))
+        derived = ids.thread_id(tenant, command_id, conversation=target.kind == "conversation")
+        return msgspec.structs.replace(target, thread_id=derived)
     return target
 
 

@@ -30,7 +30,7 @@ from clew_projections.state.state_reads import span
 from clew_projections.views import ItemView
 from clew_services.queries.history_pages import hint_of
 from clew_services.threads.cache import Memory
-from clew_services.threads.decide import no_item, no_message
+from clew_services.threads.decide import no_cursor, no_item, no_message
 
 T = TypeVar("T")
 LATEST_KEPT: Final = 256
@@ -138,7 +138,7 @@ class Past:
         """An item as of a moment. Raises as :meth:`message`."""
         fold, view = await self._item(tenant, query.thread_id, query.item_id, query.as_of)
         if view is None:
-            raise no_item(query.item_id)
+            raise no_item(query.thread_id, query.item_id)
         return replace(_answer_of(fold), item=item_object(view))
 
     async def _item(self, tenant: str, thread_id: str, item_id: str, as_of: AsOf) -> tuple[ThreadAsOf, ItemView | None]:
@@ -278,4 +278,4 @@ def _cursor(fold: ThreadAsOf, param: str, message_id: str | None) -> int | None:
     found = [ordinal for ordinal, item in fold.ids.items() if item == message_id]
     if found:
         return found[-1]
-    raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)
+    raise no_cursor(fold.view.id, param, message_id)

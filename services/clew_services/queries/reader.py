@@ -51,7 +51,7 @@ from clew_services.queries.lists import Lists
 from clew_services.queries.past import Past
 from clew_services.retention.due_threads import DueThreads, due_page
 from clew_services.threads.cache import Memory
-from clew_services.threads.decide import no_item, no_message, no_thread
+from clew_services.threads.decide import no_cursor, no_item, no_message, no_thread
 
 T = TypeVar("T")
 FIRST_READ: Final = 21
@@ -195,7 +195,7 @@ class Reader:
         """The current state of an item."""
         present, view = await self._item(tenant, query, query.item_id)
         if view is None:
-            raise no_item(query.item_id)
+            raise no_item(query.thread_id, query.item_id)
         return Found(position=self._position(present.thread), n=present.thread.n, item=item_object(view))
 
     async def _item(
@@ -321,7 +321,7 @@ class Reader:
         item = await self._current.item(present, message_id)
         if item is not None:
             return item.ordinal
-        raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)
+        raise no_cursor(present.thread.id, param, message_id)
 
     def _position(self, view: ThreadView) -> Position:
         return Position(self._histories.shard(Address(view.tenant, view.id)), view.seq)

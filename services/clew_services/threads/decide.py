@@ -55,6 +55,7 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.items import read_item
+from clew_events.list_query import PREFIXES
 from clew_events.requests import MAX_PAIRS, ExpiresAfterIn, MetadataIn, MetadataPatch, NewMessage
 from clew_events.subjects import TENANT
 from clew_projections.fold import ThreadState, apply_difference
@@ -289,7 +290,9 @@ def _present(items: Sequence[ItemView], command: MessageCommand | ItemCommand) -
 
 
 def _not_found(command: MessageCommand | ItemCommand) -> NotFound:
-    return no_message(command.about) if isinstance(command, MessageCommand) else no_item(command.about)
+    return (
+        no_message(command.about) if isinstance(command, MessageCommand) else no_item(command.thread_id, command.about)
+    )
 
 
 def _difference(
@@ -311,6 +314,8 @@ def no_thread(thread: str, *, erased: bool = False) -> NotFound:
     """The error for a thread that does not exist, or was deleted or ``erased``; or for a tenant without a history."""
     if thread == TENANT:
         return NotFound("The tenant has no history of its own yet: it has ordered nothing.", code="no_history")
+    if thread.startswith(PREFIXES["conversation"]):
+        return NotFound(f"Conversation with id '{thread}' not found.", code="thread_not_found", erased=erased)
     return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found", erased=erased)
 
 
@@ -324,14 +329,24 @@ def no_message(message_id: str) -> NotFound:
     return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
 
 
-def no_item(item_id: str) -> NotFound:
+def no_item(thread: str, item_id: str) -> NotFound:
     """The error for an item that does not exist or was deleted."""
+    if thread.startswith(PREFIXES["conversation"]):
+        return NotFound(f"Item with id '{item_id}' not found in conversation.", code="item_not_found")
     return NotFound(f"No item found with id '{item_id}'.", code="item_not_found")
 
 
 def under_hold(thread: str, hold: str) -> Held:
     """The error for erasing what is under a legal hold."""
     return Held(f"Thread '{thread}' is under the {hold}: it cannot be erased until released.")
+
+
+def no_cursor(thread: str, param: str, item_id: str) -> NotFound:
+    """The error for the cursor ``param`` of a page of items or messages that the thread never had."""
+    if thread.startswith(PREFIXES["conversation"]):
+        why = f"Invalid '{param}': item with id '{item_id}' not found in conversation."
+        return NotFound(why, code="item_not_found", param=param)
+    return NotFound(f"No message found with id '{item_id}'.", code="message_not_found", param=param)
 
 
 def already_erased(what: str, erasure: str) -> AlreadyErased:

@@ -394,4 +394,5 @@ def _thread_of(command: Command, tenant: str) -> str:
         return TENANT
     if command.thread_id is not None:
         return command.thread_id
-    return ids.derive_id("thread_", tenant, command.id) if command.id is not None else ids.random_id("thread_")
+    seed = (tenant, command.id) if command.id is not None else ()
+    return ids.thread_id(*seed, conversation=command.kind == "conversation")

@@ -96,11 +96,12 @@ def outcome(  # noqa: C901 - one case a command
             objects = tuple(map(item_object, after))
             return Outcome(position=position, n=thread.n, items=objects, item_ids=tuple(item.id for item in after))
         case DeleteMessage() | DeleteItem():
+            there = thread_object(thread) if isinstance(command, DeleteItem) else None
             gone = Gone(
                 id=command.about,
                 object="thread.message.deleted" if isinstance(command, DeleteMessage) else "thread.item.deleted",
             )
-            return Outcome(position=position, n=thread.n, deleted=gone)
+            return Outcome(position=position, n=thread.n, thread=there, deleted=gone)
         case AddMessage() | UpdateMessage():
             message = _added(commit)[0] if isinstance(command, AddMessage) else _changed(items, commit)
             return Outcome(position=position, n=thread.n, message=message_object(message))

@@ -19,7 +19,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.errors import Invalid
-from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, Condition, Test
+from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, PREFIXES, Condition, Test
 from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
 
@@ -89,6 +89,8 @@ def check_command(command: Command) -> None:
     # The types say nearly everything: most commands have no rule here.
     if isinstance(command, CreateThread):
         check_resources(command.tool_resources)
+        if command.kind == "conversation" and not (command.thread_id or PREFIXES["conversation"]).startswith("conv_"):
+            raise error_texts.wrong_prefix("thread_id", command.thread_id or "", "conv_")
     if isinstance(command, UpdateThread | UpdateMessage):
         check_whole_or_patch(command.metadata, command.patch)
     if isinstance(command, SetRetention):

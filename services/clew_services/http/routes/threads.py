@@ -16,7 +16,7 @@ from clew_events.http_forms import (
     PatchBody,
     RestoreBody,
 )
-from clew_events.list_query import ListThreads
+from clew_events.list_query import Kind, ListThreads
 from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
@@ -109,10 +109,10 @@ class Threads:
         return json_answer(RunPage(), headers=(etag(found.n),))
 
 
-def question(asked: PageOfThreads) -> ListThreads:
+def question(asked: PageOfThreads, kind: Kind = "thread") -> ListThreads:
     """The question that a query string asks: what ``query`` says, and what the other parameters add to that.
 
-    It is about threads, and not about conversations, unless ``query`` says so.
+    It is about threads of one kind, unless ``query`` says otherwise.
 
     Raises:
         Invalid: it is no question, or ``query`` and another parameter both say the same field.
@@ -123,7 +123,9 @@ def question(asked: PageOfThreads) -> ListThreads:
         plain["count"] = plain["count"] == "true"
     for name in (name for name in plain if name in whole):
         raise Invalid(f"Invalid '{name}': it is given in 'query' too. Say it once.", param=name)
-    return validation.convert({"kind": "thread", **whole, **plain}, ListThreads)
+    if kind == "conversation" and whole.get("kind", kind) != kind:
+        raise error_texts.not_supported("query.kind", str(whole["kind"]), (kind,))
+    return validation.convert({"kind": kind, **whole, **plain}, ListThreads)
 
 
 def _decode_conditions(text: str) -> dict[str, object]:
