@@ -60,6 +60,7 @@ def parts(node: object) -> Iterator[dict[str, Any]]:
 
 LEFT_OUT = {
     "listThreads": {"after", "before", "query", "at_least", "order_by"},
+    "listConversations": {"after", "before", "query", "at_least", "order_by"},
     "listHolds": {"at_least"},
     "listDue": {"until", "after"},
     "listEvents": {"after", "before", "type", "since", "until"},
@@ -91,6 +92,12 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     # What nests without an end takes long to make up.
     for inner in ("and", "or", "not"):
         del schemas["Condition"]["properties"][inner]
+    # What is sent back as it was answered says where it is. An item is an object of some type.
+    del schemas["NewMessage"]["properties"]["thread_id"]
+    del schemas["UpdateConversationBody"]["properties"]["id"]
+    items = {"type": "array", "items": {"enum": [{"role": "user", "content": "hi"}, {"type": "note", "n": 1.5}]}}
+    schemas["CreateItemsBody"]["properties"]["items"] = items
+    schemas["CreateConversationBody"]["properties"]["items"] = {"anyOf": [items, {"type": "null"}]}
     # To JSON Schema 30.0 is an integer; to OpenAI and to Clew it is a decimal number.
     schemas["ExpiresAfterIn"]["properties"]["days"] = {"enum": [1, 30, 36_500]}
     return described

@@ -20,6 +20,8 @@ from clew_services.http.health import Health, Ready
 from clew_services.http.responses import Answer, json_answer
 from clew_services.version import clew_version
 
+_THREADS_ONLY: Final = "(thread|conv_)", "thread"
+"""What becomes of the pattern of a thread's id where it is that of no conversation."""
 _SCHEMAS: Final = "#/components/schemas/"
 
 Document = dict[str, Any]
@@ -151,7 +153,7 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
         "description": _description(operation, route),
         "tags": [route.tag],
         "parameters": [
-            *(_path_parameter(name) for name in PATH_PARAMETERS if f"{{{name}}}" in route.path),
+            *(_path_parameter(name, route) for name in PATH_PARAMETERS if f"{{{name}}}" in route.path),
             *({"$ref": f"#/components/parameters/{name}"} for name in _headers(route)),
             *_query_parameters(route),
         ],
@@ -190,8 +192,10 @@ def _headers(route: HttpRoute) -> tuple[str, ...]:
     return (*(("beta",) if route.versioned else ()), *route.headers, *of_commands)
 
 
-def _path_parameter(name: str) -> Document:
+def _path_parameter(name: str, route: HttpRoute) -> Document:
     pattern, text = PATH_PARAMETERS[name]
+    if name == "thread_id" and route.threads_only:
+        pattern = pattern.replace(*_THREADS_ONLY)
     return {
         "name": name,
         "in": "path",
