@@ -307,7 +307,7 @@ def check_canonical(body: bytes) -> None:
         if not line:
             continue
         try:
-            value = json.loads(line, object_pairs_hook=_unique)
+            value = json.loads(line, object_pairs_hook=_unique, parse_int=str)
         except (ValueError, RecursionError) as fault:
             raise _unreadable(f"line {number}: {fault}") from fault
         if not isinstance(value, dict):

@@ -369,6 +369,8 @@ OnThread = (
     | CompleteErasure
 )
 """The commands that are decided on a thread."""
+ErasureCommand = EraseThread | EraseMessage | EraseItem
+"""The commands that erase contents, which legal holds forbid."""
 OnTenant = SetRetention | RemoveRetention | PlaceStandingHold | ReleaseStandingHold
 """The commands that are decided on a tenant's own history."""
 Command = OnThread | OnTenant

@@ -139,7 +139,7 @@ def _text_at(fields: Mapping[str, Raw], path: str, name: str) -> str | None:
     try:
         return _TEXT.decode(fields[name])
     except _UNREADABLE:
-        value = json.loads(bytes(fields[name]), parse_int=int, parse_constant=str)
+        value = json.loads(bytes(fields[name]), parse_int=len, parse_constant=str)
         raise error_texts.wrong_type(f"{path}.{name}", "a string", value) from None
 
 

@@ -95,7 +95,8 @@ def item_object(view: ItemView) -> Raw:
     if view.body is None:
         stored = {} if view.message is None else to_builtins(view.message)
         return Raw(_ENCODE({"id": view.id, "type": "message", **stored}))
-    return view.body if "id" in items.read_fields(view.body) else items.with_field(view.body, "id", view.id)
+    has_id = items.read_text(items.read_fields(view.body), "id") is not None
+    return view.body if has_id else items.with_field(view.body, "id", view.id)
 
 
 def item_page(page: ShownPage[Raw], *, backward: bool) -> ItemPage:

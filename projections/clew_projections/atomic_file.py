@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from clew_events.errors import Invalid
+
 
 def write_atomically(file: Path, data: bytes, *, durable: bool) -> None:
     """Replace what a file holds. Only its user can read it.
@@ -26,6 +28,29 @@ def write_atomically(file: Path, data: bytes, *, durable: bool) -> None:
             draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def create_file(file: Path, data: bytes) -> None:
+    """Write a new file, whole or not at all; on return it is on the disk.
+
+    Raises:
+        Invalid: it exists, or cannot be written.
+    """
+    check_absent(file)
+    try:
+        write_atomically(file, data, durable=True)
+    except OSError as fault:
+        raise Invalid(f"{file} cannot be written: {fault.strerror}", code="unwritable_file") from fault
+
+
+def check_absent(file: Path) -> None:
+    """Pass if there is no such file.
+
+    Raises:
+        Invalid: there is one.
+    """
+    if file.exists():
+        raise Invalid(f"{file} exists already: choose another file, or move it away", code="file_exists")
 
 
 def replace_durably(draft: Path, file: Path) -> None:

@@ -100,6 +100,7 @@ def test_a_standing_hold_covers_what_comes_to_match_until_it_is_released(cli: Cl
     assert cli.json("hold", "list", later) == {"holds": [], "standing": []}
     cli.done("hold", "place", "case-10", "--where", "{}")
     cli.done("hold", "release", "case-10", "--all")
+    assert "hold_not_found" in cli.refused(6, "hold", "release", "case-10", "--all")
     assert cli.json("erase", later, "--yes", "--no-wait")["refused"] == []
 
 

@@ -242,16 +242,17 @@ async def test_what_keeps_a_thread_and_what_was_erased_of_it_is_shown_with_the_c
         await expect(page.locator(".message")).to_contain_text("4111")
         # What was read before goes from the page, too, as soon as it is to be erased.
         await clew.handler.handle("acme", ReleaseHold(thread_id=thread, hold="case-7", actor="counsel"))  # 4
+        await stand.writer.set(thread, "plan", "bronze")  # 5, which takes it out of the standing hold
         await clew.handler.handle("acme", EraseMessage(thread_id=thread, message_id=message.data[-1].id, actor="dpo"))
         await expect(page.locator(".message")).to_contain_text("Who said it, and what, was erased.")
         await expect(page.locator("main")).not_to_contain_text("4111")
-        await expect(page.locator("#erasures + div")).to_contain_text("Asked for by dpo in commit 5")
+        await expect(page.locator("#erasures + div")).to_contain_text("Asked for by dpo in commit 6")
         await expect(page.locator("#erasures + div")).to_contain_text("There is no certificate yet")
 
         # No list tells whether a deleted thread matches a filter.
         await stand.writer.delete(thread)
         await page.get_by_role("button", name="Latest commit").click()
-        await at(page, 6)
+        await at(page, 7)
         await expect(row(page, "Legal hold")).to_have_count(2)
         await expect(row(page, "Legal hold").first).to_contain_text(", if it matches its filter")
         await expect(row(page, "Policy")).to_have_count(0)
@@ -272,7 +273,7 @@ async def test_what_keeps_a_thread_and_what_was_erased_of_it_is_shown_with_the_c
         await expect(page.locator(".panel")).to_contain_text("was erased, and is not named here")
         await page.get_by_role("button", name="Verify the chain").click()
         await expect(page.locator(".verdict")).to_contain_text("The chain verifies")
-        await expect(page.locator(".verdict")).to_contain_text("3 contents were erased, each asked for by a later")
+        await expect(page.locator(".verdict")).to_contain_text("4 contents were erased, each asked for by a later")
 
 
 async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None:

@@ -10,9 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from msgspec import Raw
 from msgspec.structs import replace
 
-from clew_events.commands import EraseThread, PlaceHold, PlaceStandingHold, ReleaseHold, ReleaseStandingHold
+from clew_events.commands import (
+    AddItems,
+    EraseItem,
+    EraseThread,
+    PlaceHold,
+    PlaceStandingHold,
+    ReleaseHold,
+    ReleaseStandingHold,
+)
 from clew_events.errors import Conflict, Corrupt, Held, Invalid, NotFound, Unavailable
 from clew_events.events import ItemDeleted, MetadataUpdated
 from clew_events.ids import item_id as id_of
@@ -377,6 +386,27 @@ async def test_what_was_erased_since_a_pack_was_made_is_never_written(
     foreign = replace(known.header, deployment="another")
     with pytest.raises(Invalid, match="none of them is of a thread in it"):
         await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=KnownErasures(foreign, ()))
+
+
+async def test_an_item_whose_id_is_used_again_after_an_erasure_is_not_taken_by_it(
+    clew: Clew, target: Clew, tmp_path: Path
+) -> None:
+    writer, thread = Writer(clew.handler, GONE.tenant), GONE.thread
+    await writer.create(thread)
+    for turn in ("first", "second"):
+        item = Raw(b'{"type":"note","id":"it_3","turn":"%s"}' % turn.encode())
+        await clew.handler.handle(GONE.tenant, AddItems(thread_id=thread, items=(item,)))
+        if turn == "first":
+            await clew.handler.handle(GONE.tenant, EraseItem(thread_id=thread, item_id="it_3"), actor="dpo", by="test")
+    await complete_all(clew)
+    pack = await packed(clew, tmp_path / "pack")
+    importer, known = Importer(target.connection, target.histories), await known_to(clew)
+    for _ in range(2):
+        plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
+        await importer.carry_out(pack, plan, _quiet)
+    bodies = [each.body async for each in target.histories.after(GONE, 0)]
+    assert [b"first" in each for each in bodies] == [False] * len(bodies)
+    assert b"second" in b"".join(bodies)
 
 
 async def test_a_pack_that_has_an_erasure_brings_it_to_what_is_here_already(

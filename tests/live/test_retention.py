@@ -303,6 +303,12 @@ async def test_the_proof_names_what_can_be_read_and_is_signed(clew: Clew, deploy
     file.write_bytes(file.read_bytes().replace(b"thread_late", b"thread_fine"))
     altered = CliRunner().invoke(main, ["prove", "--retention", "--check", str(file), "--key", public])
     assert "altered" in altered.stderr
+    unsigned = CliRunner().invoke(main, ["prove", "--retention", "--check", str(file)])
+    assert (unsigned.exit_code, "--check and --key go together" in unsigned.stderr) == (2, True)
+    await clew.tenant_list.create({ACME})
+    assert "tenant_not_found" in (await asyncio.to_thread(prove, "--tenant", "nope")).stderr
+    for out, why in ((file, "exists already"), (tmp_path / "none" / "x", "cannot be written")):
+        assert why in (await asyncio.to_thread(prove, "--out", str(out))).stderr
     await clew.handler.handle(ACME, DeleteThread(thread_id="thread_late"))
     ran = await asyncio.to_thread(prove)
     assert ran.exit_code == 0, ran.output

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from clew_events import client
 from clew_events.client.sync import connect as connect_blocking
-from clew_events.commands import EraseMessage, EraseThread, PlaceStandingHold, ReleaseStandingHold
+from clew_events.commands import EraseItem, EraseMessage, EraseThread, PlaceStandingHold, ReleaseStandingHold
 from clew_events.errors import AlreadyExists, Held, NotFound
 from clew_events.list_query import ActorTest, Condition, ListHolds
 from clew_events.list_reply import FilterHold, HoldPage
@@ -77,15 +78,17 @@ async def test_over_http_a_standing_hold_covers_what_matches_now_and_later_until
 
 async def test_a_hold_that_was_acknowledged_first_always_blocks_and_an_earlier_erasure_goes_on(clew: Clew) -> None:
     await Writer(clew.handler, ACME).create("thread_a", metadata={"customer": "c-81"})
-    await Writer(clew.handler, ACME).create("thread_b", metadata={"customer": "c-81"})
+    called = Raw(b'{"type":"function_call","id":"call_1"}')
+    await Writer(clew.handler, ACME).create("thread_b", metadata={"customer": "c-81"}, items=(called,))
     others = [handler(clew) for _ in range(2)]
     first = EraseThread(thread_id="thread_a", id="erase-1")
     erased = await others[0].handle(ACME, first)
     assert erased.erasure is not None
     for name in ("case-1", "case-2", "case-3"):
         await others[0].handle(ACME, PlaceStandingHold(hold=name, where=THEIRS))
-        with pytest.raises(Held):  # by another process, which has cached the thread and what was ordered before
-            await others[1].handle(ACME, EraseThread(thread_id="thread_b"))
+        for command in (EraseThread(thread_id="thread_b"), EraseItem(thread_id="thread_b", item_id="call_1")):
+            with pytest.raises(Held):  # by another process, which has cached the thread and what was ordered before
+                await others[1].handle(ACME, command)
         await others[0].handle(ACME, ReleaseStandingHold(hold=name))
     await others[0].handle(ACME, PlaceStandingHold(hold="case-4", where=THEIRS))
     again = await others[1].handle(ACME, first)

@@ -393,6 +393,10 @@ def test_a_line_on_which_parsers_may_disagree_is_not_canonical(old: bytes, new: 
         codec.check_canonical(body.replace(old, new))
 
 
+def test_a_number_of_any_length_is_canonical() -> None:
+    codec.check_canonical(b'{"many":%s}\n' % (b"9" * 10_000))
+
+
 @given(commits)
 def test_whatever_is_written_is_canonical(commit: Commit) -> None:
     codec.check_canonical(body_of(commit))

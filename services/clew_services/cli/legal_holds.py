@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from clew_events import ids
 from clew_events.client import Clew
-from clew_events.errors import ClewError, Conflict, Rejected
+from clew_events.errors import ClewError, Conflict, NotFound, Rejected
 from clew_events.list_query import Condition, HoldTest
 from clew_events.list_reply import FilterHold
 from clew_events.objects import HeldThread
@@ -110,6 +110,8 @@ def release(
     if whole:
         found = ask(nats, tenant, lambda clew: _list(clew, name, None, None))
         chosen, standing = [each.id for each in found.held], bool(found.standing)
+        if not chosen and not standing:
+            raise NotFound(f"There is no legal hold '{name}'.", code="hold_not_found")
     elif wanted is not None:
         having = Condition(every=(wanted, Condition(hold=HoldTest(eq=name))))
         chosen = ask(nats, tenant, lambda clew: find_threads(clew, having))

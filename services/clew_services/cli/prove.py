@@ -110,7 +110,8 @@ def command(
     statement again, with --key of a trusted signer.
     """
     if retention or out is not None or check is not None or key is not None:
-        _check_options(retention=retention, views=bool(thread or everything or sample or repair))
+        views = bool(thread or everything or sample or repair)
+        _check_options(retention=retention, views=views, half=(check is None) != (key is None))
         prove_retention(
             tenant, nats, data=data, signing_key=signing_key, out=out, check=check, key=key, as_json=as_json
         )
@@ -160,11 +161,13 @@ def command(
     _exit(result)
 
 
-def _check_options(*, retention: bool, views: bool) -> None:
+def _check_options(*, retention: bool, views: bool, half: bool) -> None:
     if not retention:
         raise click.UsageError("--out, --check and --key go with --retention")
     if views:
         raise click.UsageError("--retention is about a --tenant, and takes no THREAD, --all, --sample or --repair")
+    if half:
+        raise click.UsageError("--check and --key go together: without the key nobody knows who signed")
 
 
 def _exit(result: _ProofResult) -> None:

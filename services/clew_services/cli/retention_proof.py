@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from clew_projections.atomic_file import check_absent, create_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.cli import check_report, output
 from clew_services.cli.exit import EXIT_CODES
@@ -21,6 +22,7 @@ from clew_services.retention.proof import (
     sign_statement,
     state_retention,
 )
+from clew_services.tenant_list import TenantList, Tenants
 
 SHOWN = 1_000
 """Threads of a kind that are listed at most; all are counted, and stand in the statement."""
@@ -32,32 +34,34 @@ def prove_retention(
 ) -> None:  # fmt: skip
     """State what is there of a tenant by its log, sign that, print it, and write it to the file ``out`` if given.
 
-    With a file to ``check``, print the statement that it holds, and verify it by a ``key`` if one is given.
+    With a file to ``check``, verify its signature by the ``key``, and print the statement that it holds.
+
+    Raises:
+        Invalid: ``out`` exists, or cannot be written.
+        NotFound: the tenant does not exist.
     """
-    if check is not None:
-        _check(check, key, as_json=as_json)
+    if check is not None and key is not None:
+        signed = read_statement(check.read_bytes(), key_from(key))
+        _show(signed, as_json=as_json)
+        _exit(signed.statement)
         return
+    if out is not None:
+        check_absent(out)
     signer = load_signing_key(data, signing_key)
 
     async def state(opened: OpenDeployment) -> RetentionStatement:
+        tenants = Tenants(TenantList(opened.js))
+        await tenants.read()
+        await tenants.check(tenant)
         with check_report.count_up("reading the log") as begin:
             return await state_retention(opened.js, opened.shards, tenant, Ledger(opened.js), tell=begin(None))
 
     signed = sign_statement(look(nats, state), signer)
     if out is not None:
-        out.write_bytes(signed.note)
+        create_file(out, signed.note)
     _show(signed, as_json=as_json)
     if not as_json:
         echo(f"signed with key {signer.verifier.id}" + (f", in {out}" if out is not None else ""))
-    _exit(signed.statement)
-
-
-def _check(file: Path, key: str | None, *, as_json: bool) -> None:
-    trusted = key_from(key) if key is not None else None
-    signed = read_statement(file.read_bytes(), trusted)
-    _show(signed, as_json=as_json)
-    if trusted is None and not as_json:
-        echo(f"the signature, by {' '.join(signed.keys)}, was not verified: give --key")
     _exit(signed.statement)
 
 

@@ -23,7 +23,7 @@ from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt, Invalid
 from clew_events.ids import Tenant
 from clew_events.subjects import Address
-from clew_projections.atomic_file import write_atomically
+from clew_projections.atomic_file import create_file
 from clew_projections.history.histories import Histories
 from clew_projections.history.pending_erasures import ErasureRecord
 from clew_services.checkpoints.note import VerifierKey
@@ -121,14 +121,9 @@ def write(known: KnownErasures, file: Path) -> None:
     Raises:
         Invalid: it exists, or cannot be written.
     """
-    if file.exists():
-        raise Invalid(f"{file} exists already: choose another file, or move it away", code="file_exists")
     lines = b"".join(_ENCODE(each) + b"\n" for each in (known.header, *known.erasures))
     end = _End(erasures=len(known.erasures), sha256=sha256(lines).hexdigest())
-    try:
-        write_atomically(file, lines + _ENCODE(end) + b"\n", durable=True)
-    except OSError as fault:
-        raise Invalid(f"{file} cannot be written: {fault.strerror}", code="unwritable_file") from fault
+    create_file(file, lines + _ENCODE(end) + b"\n")
 
 
 def read(file: Path, key: VerifierKey | None = None) -> KnownErasures:

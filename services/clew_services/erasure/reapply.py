@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.codec import encode
-from clew_events.commands import EraseItem, EraseMessage, EraseThread
+from clew_events.commands import EraseItem, EraseMessage, EraseThread, ErasureCommand
 from clew_events.commit import FORMAT, Commit, Recorded
 from clew_events.erasures import Erasure, lines_to_erase
 from clew_events.errors import AlreadyErased, Conflict, Invalid, NotFound
@@ -239,7 +239,7 @@ class Reapplication:
         present = await self._current.read_current(address)
         view, command_id = present.thread, ids.derive_id("cmd_again_", erasure.id)
         if erasure.message_id is None:
-            command: EraseThread | EraseMessage | EraseItem = EraseThread(thread_id=address.thread, reason=erasure.code)
+            command: ErasureCommand = EraseThread(thread_id=address.thread, reason=erasure.code)
             items: tuple[ItemView, ...] = ()
         else:
             thread, item = address.thread, erasure.message_id

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from clew_events import error_texts, ids
-from clew_events.commands import Command, CreateThread, EraseItem, EraseMessage, EraseThread, TenantCommand
+from clew_events.commands import Command, CreateThread, ErasureCommand, TenantCommand
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
 from clew_events.replies import Done
@@ -146,8 +146,7 @@ class CommandCall:
             id=command_id(call.headers),
             expected_version=expected,
             actor=actor(call.headers),
-            reason=reason(call.headers, code=isinstance(command, EraseThread | EraseMessage | EraseItem))
-            or command.reason,
+            reason=reason(call.headers, code=isinstance(command, ErasureCommand)) or command.reason,
         )
         rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None

@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 from clew_events.codec import decode, redact
 from clew_events.erasures import lines_to_erase
 from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
-from clew_events.events import ErasureRequested
+from clew_events.events import ErasureRequested, ThreadEvent
 from clew_events.subjects import Address, address_of, certificate_subject, event_stream, event_subject, shard_of
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.links import place_of
@@ -100,9 +99,10 @@ class Importer:
                     for stored in page:
                         address = address_of(stored.subject)
                         last = plan.there.get(address)
+                        left = _redact(stored, requests.get(address, []))
                         if last is None or place_of(stored.body) > last.n:
                             writer = writers[shard_of(address.thread, shards)]
-                            if writer.add(address, _redact(stored, requests.get(address, ()))):
+                            if writer.add(address, left):
                                 await writer.flush()
             for writer in writers:
                 await writer.flush()
@@ -133,11 +133,17 @@ class Importer:
                         )
 
 
-def _redact(stored: StoredMessage, requests: Iterable[ErasureRequested]) -> StoredMessage:
-    """A commit without the contents that are to be erased."""
+def _redact(stored: StoredMessage, requests: list[ErasureRequested]) -> StoredMessage:
+    """A commit without the contents that are to be erased.
+
+    What it requests itself is taken from the requests: that erases nothing of what follows, as of an item whose id is
+    used again.
+    """
     commit = decode(stored.body) if requests else None
     if commit is None:
         return stored
+    made = {event.request.erasure for event in commit.events if isinstance(event, ThreadEvent) and event.request}
+    requests[:] = [request for request in requests if request.erasure not in made]
     numbers = {number for request in requests for number in lines_to_erase(commit, request)}
     return replace(stored, body=redact(stored.body, numbers))
 

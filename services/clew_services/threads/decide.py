@@ -20,9 +20,9 @@ from clew_events.commands import (
     DeleteItem,
     DeleteMessage,
     DeleteThread,
-    EraseItem,
     EraseMessage,
     EraseThread,
+    ErasureCommand,
     ItemCommand,
     MessageCommand,
     OnThread,
@@ -98,7 +98,7 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         check_create(limits, command.messages or ())
         check_room(limits, thread, 0, len(command.items or ()))
         return _create(command, seed)
-    if isinstance(command, EraseThread | EraseMessage | EraseItem):
+    if isinstance(command, ErasureCommand):
         return _erase(command, state, items, seed, standing)
     if isinstance(command, RestoreThread):
         _check_unerased(thread, state)
@@ -234,7 +234,7 @@ def _update_message(command: UpdateMessage, message: ItemView) -> tuple[Event, .
 
 
 def _erase(
-    command: EraseThread | EraseMessage | EraseItem,
+    command: ErasureCommand,
     state: ThreadState,
     items: Sequence[ItemView],
     seed: tuple[str, ...],

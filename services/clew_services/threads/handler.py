@@ -23,9 +23,7 @@ from clew_events.commands import (
     AddItems,
     Command,
     CreateThread,
-    EraseItem,
-    EraseMessage,
-    EraseThread,
+    ErasureCommand,
     OneItemCommand,
     PopItem,
     SetRetention,
@@ -297,7 +295,7 @@ class Handler:
 
     def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
         """The commit that carries out a command; none if it changes nothing."""
-        if isinstance(task.command, EraseThread | EraseMessage | EraseItem) and not self._may_erase:
+        if isinstance(task.command, ErasureCommand) and not self._may_erase:
             raise Forbidden(
                 "Nothing can be erased here yet: whether JetStream encrypts its files at rest, and so cannot overwrite "
                 "them, is to be said with --encrypted-at-rest (CLEW_ENCRYPTED_AT_REST).",
@@ -328,7 +326,7 @@ class Handler:
             by=task.by,
             command=task.command.named,
             # Why something is erased is kept as a code, in the event.
-            reason=None if isinstance(task.command, EraseThread | EraseMessage | EraseItem) else task.command.reason,
+            reason=None if isinstance(task.command, ErasureCommand) else task.command.reason,
             prev=view.hash,
             events=events,
         )
@@ -361,7 +359,7 @@ class Handler:
         """A ground with what the tenant has ordered, where the command depends on it: never older than its view."""
         if isinstance(task.command, TenantCommand):
             return replace(ground, tenant=await self._tenants.state(task.address.tenant))
-        if isinstance(task.command, EraseThread | EraseMessage) and ground.thread.n:
+        if isinstance(task.command, ErasureCommand) and ground.thread.n:
             return replace(ground, standing=await self._tenants.find_holds(ground.thread))
         return ground
 
