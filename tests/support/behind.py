@@ -155,10 +155,18 @@ class Life:
         return None if said == right else f"the feed, {order}\n  said  {said}\n  right {right}"
 
     async def wrong_repeats(self, clew: Clew) -> list[str]:
-        """Every command that was carried out given again: whatever is not answered as it was the first time."""
+        """Every command that made a commit given again: whatever is not answered as it was the first time.
+
+        One that changed nothing is nowhere on record, and decided on the thread as it is by now.
+        """
         found: list[str] = []
+        ends: dict[str, int] = {}
         for command, first in self.given:
-            if isinstance(first, Outcome) and (second := await carried_out(clew, command)) != first:
+            if not isinstance(first, Outcome):
+                continue
+            thread = command.thread_id or ""
+            made, ends[thread] = first.n > ends.get(thread, 0), first.n
+            if made and (second := await carried_out(clew, command)) != first:
                 found.append(f"{command}\n  said  {second!r}\n  right {first!r}")
         return found
 
