@@ -47,7 +47,7 @@ checks.positive_data_acceptance.enabled = false
 include-operation-id = ["listEvents", "diffThread", "blameThread"]
 checks.use_after_free.enabled = false
 """
-EXAMPLES = "8"
+EXAMPLES = "5"
 
 
 def parts(node: object) -> Iterator[dict[str, Any]]:
