@@ -20,7 +20,7 @@ from clew_projections.views import encode
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.cli import clew as run
-from support.indexes import caught_up, fed, names
+from support.indexes import caught_up, fed, findings, names, newest_file
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.writers import Writer, message_id
 
@@ -40,14 +40,7 @@ async def lived(clew: Clew, root: Path) -> Path:
         await caught_up(clew, root)
         await buckets_equal_the_log(clew)
         await checkpointed(clew)
-    folder = clew.index_in(root)
-    return folder.file(folder.generations()[-1])
-
-
-async def findings(clew: Clew, file: Path) -> list[str]:
-    prover = clew.prover(index=file)
-    found = [each.index async for each in prover.prove() if each.index is not None or each.finding is not None]
-    return [each.what for each in found if each is not None] + [each.what async for each in prover.rest()]
+    return newest_file(clew, root)
 
 
 HARM = {

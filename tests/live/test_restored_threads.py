@@ -24,7 +24,7 @@ from clew_projections.nats.stream_messages import StoredMessage
 from clew_services.compose import Clew
 from support.asgi import IN, call
 from support.commits import CREATED, added, body_of, chain, commit, store
-from support.indexes import caught_up, created, fed, names, threads
+from support.indexes import caught_up, created, drift, fed, names, threads
 from support.nats_services import served
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.waiting import eventually
@@ -50,14 +50,6 @@ async def tell(clew: Clew, *batches: list[Event], known: int = 0) -> None:
 
 async def found(index: CurrentIndex, **query: object) -> list[str]:
     return [each.id for each in (await index.list("default", ListThreads(**query))).data]  # type: ignore[arg-type]
-
-
-async def drift(clew: Clew, root: Path) -> list[str]:
-    """What is wrong with the index, by its comparison with the log."""
-    folder = clew.index_in(root)
-    prover = clew.prover(index=folder.file(folder.generations()[-1]))
-    findings = [each.index.what async for each in prover.prove() if each.index is not None]
-    return findings + [each.what async for each in prover.rest()]
 
 
 async def check_is_listed(clew: Clew, root: Path, index: CurrentIndex) -> None:

@@ -28,7 +28,7 @@ from clew_events.events import (
 )
 from clew_events.list_query import Condition
 from clew_events.requests import ExpiresAfterIn
-from clew_events.subjects import TENANT, Address
+from clew_events.subjects import Address
 from clew_projections.tenant_state import encode_condition
 from clew_services import compose
 from clew_services.cli import main
@@ -37,7 +37,7 @@ from clew_services.retention.look_book import LookBook, PassState
 from clew_services.retention.looks import STEADY, Clocks
 from clew_services.retention.retention_worker import RetentionParts, RetentionWorker, serve_retention
 from support.asgi import call
-from support.commits import CREATED, body_of, commit, hash_of, store
+from support.commits import CREATED, body_of, commit, hash_of, order, store
 from support.indexes import caught_up, fed, names
 from support.nats_services import served
 from support.waiting import eventually
@@ -66,13 +66,6 @@ class FakeClocks:
 def policy(name: str, after_days: int, **fields: Any) -> RetentionSet:
     rest = {"since": "created", "where": None, "then": "delete", "erase_after_days": None, **fields}
     return RetentionSet(name=name, after_days=after_days, **rest)
-
-
-async def order(clew: Clew, *events: Event, tenant: str = ACME) -> None:
-    """Add a commit to a tenant's own history."""
-    view = (await clew.current.read_current(Address(tenant, TENANT))).thread
-    made = commit(view.n + 1, *events, prev=view.hash, thread=TENANT, tenant=tenant, actor="dpo")
-    await store(clew.nc, Address(tenant, TENANT), body_of(made), shards=clew.deployment.shards)
 
 
 class Retention:
@@ -127,7 +120,7 @@ async def test_what_is_due_is_deleted_or_erased_in_the_name_of_retention(
     await writer.create("thread_trial", metadata={"plan": "trial"})
     await writer.create("thread_paid", metadata={"plan": "paid"})
     await writer.create("thread_short", expires_after=ExpiresAfterIn(anchor="created_at", days=3))
-    await order(clew, policy("trials", 5, where=TRIAL, then="erase"), policy("old", 30, erase_after_days=10))
+    await order(clew, ACME, policy("trials", 5, where=TRIAL, then="erase"), policy("old", 30, erase_after_days=10))
     threads = ("thread_trial", "thread_paid", "thread_short")
     assert (await retention.in_days(2)).deleted == 0
     assert await statuses(clew, *threads) == ["open", "open", "open"]
@@ -151,10 +144,10 @@ async def test_held_threads_stay_until_the_hold_is_released(clew: Clew, retentio
     await writer.create("thread_held")
     await writer.create("thread_trial", metadata={"plan": "trial"})
     await clew.handler.handle(ACME, PlaceHold(thread_id="thread_held", hold="case-7"))
-    await order(clew, policy("all", 1, then="erase"), StandingHoldPlaced(hold="case-8", where=TRIAL))
+    await order(clew, ACME, policy("all", 1, then="erase"), StandingHoldPlaced(hold="case-8", where=TRIAL))
     done = await retention.in_days(3)
     assert (done.held, done.erased, done.oldest) == (2, 0, None)
-    await order(clew, StandingHoldReleased(hold="case-8"))
+    await order(clew, ACME, StandingHoldReleased(hold="case-8"))
     # Rules that have changed since the look before are those of another day.
     await caught_up(clew, retention.root)
     done = await retention.worker().run()
@@ -168,7 +161,7 @@ async def test_held_threads_stay_until_the_hold_is_released(clew: Clew, retentio
 async def test_a_thread_that_cannot_be_read_holds_up_no_other(clew: Clew, retention: Retention, writer: Writer) -> None:
     for thread in ("thread_broken", "thread_whole"):
         await writer.create(thread)
-    await order(clew, policy("all", 1))
+    await order(clew, ACME, policy("all", 1))
     await caught_up(clew, retention.root)
     await store(clew.nc, Address(ACME, "thread_broken"), b"no commit", shards=clew.deployment.shards)
     assert (await retention.in_days(2)).deleted == 1
@@ -179,7 +172,7 @@ async def test_where_nothing_can_be_erased_what_is_due_to_be_is_deleted(
     clew: Clew, retention: Retention, writer: Writer, deployment
 ) -> None:
     await writer.create("thread_old")
-    await order(clew, policy("all", 1, then="erase"))
+    await order(clew, ACME, policy("all", 1, then="erase"))
     await retention.prepare(2)
     async with compose.connect(deployment.url, name="cannot-erase", may_erase=False) as other:
         other.open_index(retention.root)
@@ -195,13 +188,13 @@ async def test_what_is_restored_is_deleted_again_if_days_count_from_its_creation
 ) -> None:
     await writer.create("thread_old", metadata={"plan": "trial"})
     await writer.create("thread_idle")
-    await order(clew, policy("old", 10, where=TRIAL), policy("idle", 10, since="changed"))
+    await order(clew, ACME, policy("old", 10, where=TRIAL), policy("idle", 10, since="changed"))
     assert (await retention.in_days(11)).deleted == 2
     for thread in ("thread_old", "thread_idle"):
         await clew.handler.handle(ACME, RestoreThread(thread_id=thread))
     done = await retention.in_days(0)
     assert done.deleted == 2  # restoring was days ago, by the clock of this test
-    await order(clew, RetentionRemoved(name="idle"))
+    await order(clew, ACME, RetentionRemoved(name="idle"))
     await clew.handler.handle(ACME, RestoreThread(thread_id="thread_idle"))
     await clew.handler.handle(ACME, RestoreThread(thread_id="thread_old"))
     assert (await retention.in_days(0)).deleted == 1
@@ -214,7 +207,7 @@ async def test_nothing_is_removed_before_the_clock_is_believed_and_whoever_serve
     await writer.create("thread_old")
     created_at = (await clew.current.read_current(Address(ACME, "thread_old"))).thread.created_at
     assert created_at is not None
-    await order(clew, policy("all", 1))
+    await order(clew, ACME, policy("all", 1))
     await caught_up(clew, retention.root)
     retention.clocks.go_on(DAY * 3)
     parts, stop, ready = retention.parts(), asyncio.Event(), asyncio.Event()
@@ -238,7 +231,7 @@ async def test_who_is_killed_goes_on_and_two_at_once_remove_a_thread_once(
 ) -> None:
     threads = names(300)
     await asyncio.gather(*(writer.create(each) for each in threads))
-    await order(clew, policy("all", 1))
+    await order(clew, ACME, policy("all", 1))
     await retention.prepare(2)
 
     async def removed() -> int:
@@ -287,7 +280,7 @@ async def test_the_proof_names_what_can_be_read_and_is_signed(clew: Clew, deploy
     await past(clew, "thread_of_others", 20, [CREATED], tenant="globex")
     ran = await asyncio.to_thread(prove)
     assert ran.exit_code == 0, ran.output
-    await order(clew, policy("old", 10, erase_after_days=30))
+    await order(clew, ACME, policy("old", 10, erase_after_days=30))
     ran = await asyncio.to_thread(prove, "--json", "--out", str(file))
     assert ran.exit_code == 5
     said = json.loads(ran.stdout)
@@ -323,7 +316,7 @@ async def test_what_is_due_is_shown_at_every_door_and_run_at_once_from_the_termi
     await past(clew, "thread_held", 30, [CREATED], [HoldPlaced(hold="case-7")])
     await past(clew, "thread_young", 5, [CREATED])
     await past(clew, "thread_of_others", 20, [CREATED], tenant="globex")
-    await order(clew, policy("old", 10, erase_after_days=30))
+    await order(clew, ACME, policy("old", 10, erase_after_days=30))
     await caught_up(clew, retention.root)
     answer = await call(clew, "GET", "/v1/due?limit=1")
     page = json.loads(answer.body)

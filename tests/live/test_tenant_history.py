@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from clew_events import client
 from clew_events.client.sync import connect as connect_blocking
 from clew_events.events import (
-    Event,
     RetentionRemoved,
     RetentionSet,
     StandingHoldPlaced,
@@ -38,9 +37,9 @@ from clew_services.packs.importer import Importer
 from clew_services.packs.pack_files import export
 from clew_services.progress import Progress
 from support.asgi import IN, call, downloaded
-from support.commits import body_of, commit, store
+from support.commits import order
 from support.deployments import deployed
-from support.indexes import caught_up, fed
+from support.indexes import caught_up, fed, newest_file
 from support.nats_services import served
 from support.parts import verifier_of
 from support.truth import buckets_equal_the_log, projecting
@@ -50,13 +49,6 @@ ACME = "acme"
 KEY = SigningKey(bytes(range(32)))
 POLICY = RetentionSet(name="trials", after_days=90, since="created", then="erase", erase_after_days=None, where="{}")
 HOLD = StandingHoldPlaced(hold="case-8", where="{}")
-
-
-async def order(clew: Clew, tenant: str, *events: Event) -> None:
-    """Add a commit to a tenant's own history, past every rule."""
-    view = (await clew.current.read_current(Address(tenant, TENANT))).thread
-    made = commit(view.n + 1, *events, prev=view.hash, thread=TENANT, tenant=tenant, actor="dpo")
-    await store(clew.nc, Address(tenant, TENANT), body_of(made), shards=clew.deployment.shards)
 
 
 @pytest.fixture
@@ -96,8 +88,7 @@ async def test_it_is_projected_indexed_and_verified_and_is_nowhere_a_thread(clew
         assert ([each.id for each in page.data], page.count.threads if page.count else None) == (["thread_a"], 1)
         assert (await index.holds(ACME, ListHolds())).data == ()
         await buckets_equal_the_log(clew)
-        folder = clew.index_in(root)
-        prover = clew.prover(index=folder.file(folder.generations()[-1]))
+        prover = clew.prover(index=newest_file(clew, root))
         compared = [each async for each in prover.prove()]
         assert Address(ACME, TENANT) in {each.address for each in compared}
         assert [each for each in compared if each.finding is not None or each.index is not None] == []

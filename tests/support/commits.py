@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from nats.aio.client import Client
 
@@ -13,9 +14,12 @@ from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, ItemAdded, ThreadCreated
 from clew_events.ids import item_id
-from clew_events.subjects import Address, event_subject, shard_of
+from clew_events.subjects import TENANT, Address, event_subject, shard_of
 from clew_projections.apply import advance_items
 from clew_projections.views import ItemView
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 THREAD = "thread_made_by_hand"
@@ -105,3 +109,10 @@ async def store(nc: Client, address: Address, body: bytes, *, shards: int = 2) -
     """Put bytes on a thread's subject, past every rule; the sequence they got."""
     subject = event_subject(shard_of(address.thread, shards), address)
     return (await nc.jetstream().publish(subject, body)).seq
+
+
+async def order(clew: Clew, tenant: str, *events: Event) -> None:
+    """Add a commit to a tenant's own history, past every rule."""
+    view = (await clew.current.read_current(Address(tenant, TENANT))).thread
+    made = commit(view.n + 1, *events, prev=view.hash, thread=TENANT, tenant=tenant, actor="dpo")
+    await store(clew.nc, Address(tenant, TENANT), body_of(made), shards=clew.deployment.shards)

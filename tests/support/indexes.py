@@ -83,6 +83,24 @@ async def caught_up(clew: Clew, root: Path) -> dict[str, tuple[int, str]]:
     return threads(folder)
 
 
+def newest_file(clew: Clew, root: Path) -> Path:
+    """The file of the newest index in a folder."""
+    folder = clew.index_in(root)
+    return folder.file(folder.generations()[-1])
+
+
+async def findings(clew: Clew, file: Path) -> list[str]:
+    """What is wrong with an index, by its comparison with the log."""
+    prover = clew.prover(index=file)
+    found = [each.index.what async for each in prover.prove() if each.index is not None]
+    return found + [each.what async for each in prover.rest()]
+
+
+async def drift(clew: Clew, root: Path) -> list[str]:
+    """What is wrong with the newest index in a folder."""
+    return await findings(clew, newest_file(clew, root))
+
+
 async def created(clew: Clew, *ids: str, tenant: str = "default") -> None:
     """Threads with these ids."""
     await asyncio.gather(*(clew.handler.handle(tenant, CreateThread(thread_id=each)) for each in ids))
