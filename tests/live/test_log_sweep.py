@@ -71,7 +71,7 @@ async def erase(clew: Clew, *threads: str) -> None:
         await clew.handler.handle("default", EraseThread(thread_id=thread))
 
 
-async def check(clew: Clew, stay: dict[str, str], gone: set[str], folder: Path) -> None:
+async def check(clew: Clew, stay: dict[str, str], gone: set[str]) -> None:
     """Read, verify and compare everything."""
     await checkpointed(clew)
     verified = await clew.record_verifier().whole(None, {})
@@ -152,7 +152,7 @@ async def test_what_is_swept_is_in_no_file_and_what_stays_is_read_as_before(
         assert state.first_seq > ERASED
         assert (await clew.js.extent(0)).messages == state.last_seq
         assert find_marker(tmp_path / "data", marker) == []
-        await check(clew, stay, gone, tmp_path / "data")
+        await check(clew, stay, gone)
 
     async with connection(server.url, name="backup") as made:
         await take(made, Folder(tmp_path / "backup"), "0", lambda _: None)
@@ -160,13 +160,13 @@ async def test_what_is_swept_is_in_no_file_and_what_stays_is_read_as_before(
         await restore(made, Folder(tmp_path / "backup"), None, lambda _: None)
     async with connect(durable_nats_server.url, name="restored") as again, projecting(again):
         assert (await stream_state(again.connection.js, event_stream(0))).first_seq == state.first_seq
-        await check(again, stay, gone, durable_nats_server.data)
+        await check(again, stay, gone)
 
     # What stayed is erased at last: its copies, and no bytes of it are left where it was swept.
     async with connect(server.url, name="later") as clew, projecting(clew):
         await erase(clew, *stay)
         await complete_all(clew, rule=EARLY)
-        await check(clew, {}, gone | stay.keys(), tmp_path / "data")
+        await check(clew, {}, gone | stay.keys())
     assert find_marker(tmp_path / "data", staying) == []
 
 
@@ -195,7 +195,7 @@ async def test_a_worker_killed_before_any_of_its_calls_goes_on_with_the_sweep_an
         for thread in threads:
             commands = [each.commit.command async for each in clew.histories.after(Address("default", thread), 0)]
             assert commands == ["CreateThread", "EraseThread", "CompleteErasure"]
-        await check(clew, {}, {*threads}, server.data)
+        await check(clew, {}, {*threads})
         await check_from_the_beginning(clew, tmp_path)
 
 
@@ -211,7 +211,7 @@ async def test_where_a_thread_was_not_changed_for_long_contents_are_deleted_sing
         await complete_all(clew, rule=EARLY)
         state = await stream_state(clew.connection.js, event_stream(0))
         assert (state.first_seq, state.last_seq - state.messages) == (1, 6)
-        await check(clew, {}, {name(number) for number in range(6)}, server.data)
+        await check(clew, {}, {name(number) for number in range(6)})
     assert (
         "shard 0 is not swept, and contents go one by one: sequence 1 of CLEW_EVT_00 is the last of its" in caplog.text
     )

@@ -9,6 +9,7 @@ from clew_events.commands import (
     Command,
     DeleteMessage,
     DeleteThread,
+    EraseItem,
     EraseMessage,
     EraseThread,
     OnThread,
@@ -27,6 +28,11 @@ PLACE = PlaceHold(thread_id=THREAD, hold="case-7")
 RELEASE = ReleaseHold(thread_id=THREAD, hold="case-7")
 PLACED, RELEASED = HoldPlaced(hold="case-7"), HoldReleased(hold="case-7")
 ERASED = ErasureRequested(erasure="erasure_1", items=None, code=None)
+ERASE = (
+    EraseThread(thread_id=THREAD),
+    EraseMessage(thread_id=THREAD, message_id=added(1).item),
+    EraseItem(thread_id=THREAD, item_id=added(1).item),
+)
 
 
 def test_a_hold_is_placed_on_an_open_thread_and_on_a_deleted_one() -> None:
@@ -59,11 +65,7 @@ def test_what_never_was_or_was_erased_is_not_held(command: Command) -> None:
     given(CREATED, ThreadDeleted(), ERASED).when(command).refused(AlreadyErased, code="already_erased")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [EraseThread(thread_id=THREAD), EraseMessage(thread_id=THREAD, message_id=added(1).item)],
-    ids=lambda each: each.named,
-)
+@pytest.mark.parametrize("command", ERASE, ids=lambda each: each.named)
 def test_nothing_is_erased_under_a_hold_deleted_or_restored_meanwhile(command: Command) -> None:
     for more in ((), (ThreadDeleted(),), (ThreadDeleted(), ThreadRestored())):
         given(CREATED, added(1), PLACED, *more).when(command).refused(Held, code="held", saying="case-7")
@@ -83,11 +85,7 @@ def test_a_hold_stands_in_the_way_of_nothing_that_keeps_the_history(command: Com
     assert given(CREATED, added(1), PLACED).when(command).events
 
 
-@pytest.mark.parametrize(
-    "command",
-    [EraseThread(thread_id=THREAD), EraseMessage(thread_id=THREAD, message_id=added(1).item)],
-    ids=lambda each: each.named,
-)
+@pytest.mark.parametrize("command", ERASE, ids=lambda each: each.named)
 def test_nothing_is_erased_under_a_standing_hold_either(command: OnThread) -> None:
     for events in ((CREATED,), (CREATED, ThreadDeleted())):
         state = given(*events).state
