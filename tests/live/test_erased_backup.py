@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,9 @@ from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.erasure import erasure_file
-from clew_services.erasure.erasure_file import KnownErasures, collect
+from clew_services.erasure.erasure_file import KnownErasures
 from support.deployments import FAST, deployed
-from support.erasure_worker import complete_all
+from support.erasure_worker import complete_all, known_to
 from support.markers import find_marker, new_marker
 from support.parts import verifier_of
 from support.small_disk import mounted
@@ -60,12 +59,6 @@ class Past:
 
     async def erase(self, known: KnownErasures | None = None) -> ErasedBackup:
         return await erase_backup(Folder(self.folder), known or self.known, "0", silent)
-
-
-async def known_to(clew: Clew) -> KnownErasures:
-    return await collect(
-        clew.erasure_records, clew.histories, deployment=clew.deployment.identity, made_at=datetime.now(UTC)
-    )
 
 
 async def back_up(url: str, out: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -36,7 +35,7 @@ from clew_services import compose
 from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.erasure import erasure_file
-from clew_services.erasure.erasure_file import KnownErasures, collect
+from clew_services.erasure.erasure_file import KnownErasures
 from clew_services.packs import importer as importing
 from clew_services.packs.exporter import Exporter
 from clew_services.packs.import_plan import Plan
@@ -45,7 +44,7 @@ from clew_services.packs.pack_files import export
 from support import forging
 from support.commits import CREATED, added, body_of, chain
 from support.deployments import deployed
-from support.erasure_worker import complete_all
+from support.erasure_worker import complete_all, known_to
 from support.markers import find_marker, new_marker
 from support.packing import as_stored, written
 from support.parts import verifier_of
@@ -338,12 +337,6 @@ async def with_marker(clew: Clew) -> str:
 
 async def erase(clew: Clew) -> None:
     await clew.handler.handle(GONE.tenant, EraseThread(thread_id=GONE.thread), actor="dpo", by="test")
-
-
-async def known_to(clew: Clew) -> KnownErasures:
-    return await collect(
-        clew.erasure_records, clew.histories, deployment=clew.deployment.identity, made_at=datetime.now(UTC)
-    )
 
 
 async def refuses(target: Clew) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -13,6 +14,7 @@ from clew_projections.history.histories import Histories
 from clew_services.checkpoints.note import SigningKey
 from clew_services.compose import Clew
 from clew_services.erasure.eraser import Budget, Eraser
+from clew_services.erasure.erasure_file import KnownErasures, collect
 from clew_services.erasure.records import ErasureRecords
 from clew_services.erasure.worker import ErasureParts, Worker
 from support.waiting import eventually
@@ -99,3 +101,10 @@ async def complete_all(clew: Clew, **options: Any) -> None:
             return False
 
     await eventually(done)
+
+
+async def known_to(clew: Clew) -> KnownErasures:
+    """All erasures of a deployment, as ``clew erasures export`` writes them."""
+    return await collect(
+        clew.erasure_records, clew.histories, deployment=clew.deployment.identity, made_at=datetime.now(UTC)
+    )
