@@ -181,14 +181,18 @@ async def test_an_auditor_asks_about_a_conversation_as_about_a_thread(service: S
     assert (await service.ask("GET", f"{path}/items/{item}?as_of=1")).json()["id"] == item
     assert len((await service.ask("GET", f"{path}/items?as_of=1")).json()["data"]) == 5
     assert (await service.ask("GET", f"{path}?as_of=1")).json()["object"] == "conversation"
-    for part in ("/events", "/diff", "/blame", "?as_of=1", "/messages?as_of=1"):
+    for part in ("/events", "/diff", "/blame", "/export", "?as_of=1", "/messages?as_of=1"):
         assert (await service.ask("GET", thread + part)).status_code == 200, part
     assert (await service.ask("GET", thread)).status_code == 400
+    assert (await service.ask("POST", f"{thread}/holds", {"hold": "case-7"})).json()["holds"] == ["case-7"]
+    assert (await service.ask("DELETE", f"{thread}/holds/case-7")).status_code == 200
     erased = await service.ask("POST", f"{path}/items/rs_1/erase", {"reason": "asked"})
     assert (erased.status_code, erased.json()["message_id"]) == (202, "rs_1")
     assert (await service.ask("DELETE", path)).status_code == 200
     assert (await service.ask("POST", f"{thread}/restore")).json()["id"] == path.rpartition("/")[2]
     assert (await service.ask("GET", path)).status_code == 200
+    erased = await service.ask("POST", f"{thread}/erase", {"reason": "asked"})
+    assert (erased.status_code, erased.json()["message_id"]) == (202, None)
 
 
 async def test_a_key_makes_it_happen_once(service: Service):
