@@ -29,15 +29,21 @@ from clew_events.events import (
 from clew_events.list_query import Condition
 from clew_events.requests import ExpiresAfterIn
 from clew_events.subjects import Address
+from clew_projections.packs.layout import Scope
+from clew_projections.packs.pack import Pack
 from clew_projections.tenant_state import encode_condition
 from clew_services import compose
 from clew_services.cli import main
 from clew_services.compose import Clew
+from clew_services.packs.exporter import Exporter
+from clew_services.packs.importer import Importer
+from clew_services.packs.pack_files import export
 from clew_services.retention.look_book import LookBook, PassState
 from clew_services.retention.looks import STEADY, Clocks
 from clew_services.retention.retention_worker import RetentionParts, RetentionWorker, serve_retention
 from support.asgi import call
 from support.commits import CREATED, body_of, commit, hash_of, order, store
+from support.deployments import deployed
 from support.indexes import caught_up, fed, names
 from support.nats_services import served
 from support.waiting import eventually
@@ -257,6 +263,23 @@ async def past(clew: Clew, thread: str, days: float, *batches: Sequence[Event], 
         made = commit(n, *events, prev=prev, thread=thread, tenant=tenant, at=at)
         prev = hash_of(made)
         await store(clew.nc, Address(tenant, thread), body_of(made), shards=clew.deployment.shards)
+
+
+async def test_an_imported_policy_is_in_force_and_removes_what_was_imported_with_it(
+    clew: Clew, retention: Retention, tmp_path: Path
+) -> None:
+    async with deployed(tmp_path / "origin", shards=2) as server, compose.connect(server.url, name="origin") as origin:
+        await past(origin, "thread_old", 20, [CREATED])
+        await order(origin, ACME, policy("old", 10))
+        await export(Exporter(origin.js, origin.ledger, origin.deployment), Scope(tenant=ACME), tmp_path / "pack")
+    importer, pack = Importer(clew.connection, clew.histories), Pack(tmp_path / "pack")
+    plan = await importer.plan(pack, key=None, checking=lambda _: None, comparing=lambda _: None)
+    await importer.carry_out(pack, plan, lambda _: None)
+    await caught_up(clew, retention.root)
+    assert (await retention.worker().run()).waiting == 1
+    assert await statuses(clew, "thread_old") == ["open"]
+    assert (await retention.in_days(0)).deleted == 1
+    assert await statuses(clew, "thread_old") == ["deleted"]
 
 
 async def test_the_proof_names_what_can_be_read_and_is_signed(clew: Clew, deployment, tmp_path: Path) -> None:
