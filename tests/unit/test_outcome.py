@@ -98,7 +98,7 @@ def test_who_completes_an_erasure_is_shown_nothing_so_that_the_same_can_be_told_
     completed = ErasureCompleted(erasure="erasure_1", certificate="0" * 64)
     records = chain([CREATED], [ThreadDeleted(), requested], [completed])
     command = CompleteErasure(thread_id=THREAD, erasure="erasure_1", certificate="0" * 64)
-    done = outcome(command, folded(records), None, HERE, records[-1].commit)
+    done = outcome(command, folded(records), (), HERE, records[-1].commit)
     assert (done.thread, done.message, done.deleted, done.n) == (None, None, None, 3)
 
 
