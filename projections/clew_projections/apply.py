@@ -196,19 +196,9 @@ def is_activity(commit: Commit) -> bool:
     return all(event.active for event in commit.events if isinstance(event, ThreadEvent))
 
 
-def clears_items(commit: Commit) -> bool:
-    """Return whether a commit deletes all items that the thread had before it."""
-    return any(isinstance(event, ThreadEvent) and event.clears for event in commit.events)
-
-
 def restores_thread(commit: Commit) -> bool:
     """Return whether a commit has a deleted thread there again."""
     return any(isinstance(event, ThreadEvent) and event.restores for event in commit.events)
-
-
-def deleted_item_ids(commit: Commit) -> tuple[str, ...]:
-    """Return the ids of the items that a commit deletes one by one."""
-    return tuple(event.item for event in commit.events if isinstance(event, ItemEvent) and event.effect == "deletes")
 
 
 def advance_items(
