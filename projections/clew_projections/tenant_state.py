@@ -27,7 +27,7 @@ from clew_events.events import (
 from clew_events.list_query import Condition
 
 
-class RetentionPolicy(Struct, frozen=True, kw_only=True):
+class RetentionPolicy(Struct, frozen=True, kw_only=True, dict=True):
     """What becomes of the threads that match ``where`` once they are ``after_days`` old.
 
     ``where`` is a condition of lists in JSON, and null where the policy is for all threads. The days count since a
@@ -42,7 +42,7 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     then: Disposal
     erase_after_days: int | None
 
-    @property
+    @cached_property
     def condition(self) -> Condition | None:
         """``where``, decoded.
 
