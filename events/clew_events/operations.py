@@ -180,9 +180,8 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     examples of body and answer, and without ``answered`` the operation's reply on NATS has one. An answer with a
     ``media_type`` is a file instead. ``streamed`` is an example of the server-sent events that the route sends on
     request. ``also`` names the operation that answers instead where the query string has ``as_of``. The path of a route
-    that is ``threads_only`` names no conversation, except with ``as_of``. A route that is
-    ``versioned`` takes the header ``OpenAI-Beta``. ``errors`` are statuses beyond those of all such routes, and
-    ``status`` is that of the answer.
+    that is ``threads_only`` names no conversation, except with ``as_of``. ``errors`` are statuses beyond those of all
+    such routes, and ``status`` is that of the answer.
     """
 
     name: str
@@ -201,10 +200,14 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     streamed: str | None = None
     also: str | None = None
     threads_only: bool = False
-    versioned: bool = True
     headers: tuple[Header, ...] = ()
     errors: tuple[int, ...] = ()
     status: int = 200
+
+    @property
+    def versioned(self) -> bool:
+        """Whether it takes the header ``OpenAI-Beta``, as all routes of the Threads API do."""
+        return self.path.startswith(THREADS)
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -261,7 +264,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Create a conversation, with items already in it or without",
             description="The body may be left out.",
             body=http_forms.CreateConversationBody, body_required=False, asked=http_examples.NEW_CONVERSATION,
-            answer=Conversation, answered=http_examples.CONVERSATION, versioned=False, headers=("idempotency",),
+            answer=Conversation, answered=http_examples.CONVERSATION, headers=("idempotency",),
         )),
     ),
     Operation(
@@ -283,7 +286,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Change a conversation: `metadata` replaces all of it",
             description="`null` and `{}` clear the metadata.",
             body=http_forms.UpdateConversationBody, asked=http_examples.METADATA,
-            answer=Conversation, answered=http_examples.CONVERSATION, versioned=False, headers=_CHANGE,
+            answer=Conversation, answered=http_examples.CONVERSATION, headers=_CHANGE,
         )),
     ),
     Operation(
@@ -297,7 +300,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="delete_conversation", method="DELETE", path=CONVERSATION, tag="Conversations",
             summary="Delete a conversation; its history stays",
             description="It can be restored, as a thread is, until it is erased.",
-            answer=DeletedConversation, answered=http_examples.CONVERSATION_GONE, versioned=False, headers=_CHANGE,
+            answer=DeletedConversation, answered=http_examples.CONVERSATION_GONE, headers=_CHANGE,
         )),
     ),
     Operation(
@@ -353,7 +356,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Add items to a conversation, in one commit: all of them or none",
             description="The answer has the items that were added, in their order.",
             body=http_forms.CreateItemsBody, asked=http_examples.NEW_ITEMS, form=http_forms.ShownParts,
-            answer=ConversationItems, answered=http_examples.ITEMS, versioned=False, headers=_CHANGE,
+            answer=ConversationItems, answered=http_examples.ITEMS, headers=_CHANGE,
         ),),
     ),
     Operation(name="replace_item", scope="write", command=ReplaceItem, reply=Reply[Done]),
@@ -363,7 +366,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="delete_conversation_item", method="DELETE", path=ITEM, tag="Conversations",
             summary="Delete an item; the answer is the conversation",
             form=http_forms.ShownParts,
-            answer=Conversation, answered=http_examples.CONVERSATION, versioned=False, headers=_CHANGE,
+            answer=Conversation, answered=http_examples.CONVERSATION, headers=_CHANGE,
         ),),
     ),
     Operation(name="pop_item", scope="write", reads=True, command=PopItem, reply=Reply[Done]),
@@ -375,7 +378,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Erase an item of a conversation, with all that it ever was",
             description="The conversation lives on. A deleted item can be erased too.",
             body=http_forms.EraseBody, body_required=False, asked=http_examples.ERASE,
-            answer=Erasure, answered=http_examples.ERASURE, versioned=False, headers=_CHANGE, status=202,
+            answer=Erasure, answered=http_examples.ERASURE, headers=_CHANGE, status=202,
         ),),
     ),
     Operation(
@@ -406,7 +409,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="list_erasures", method="GET", path="/v1/erasures", tag="Erasures",
             summary="List the erasures of the tenant, the newest first",
-            form=ListErasures, answer=ErasurePage, answered=http_examples.ERASURES, versioned=False, errors=(404,),
+            form=ListErasures, answer=ErasurePage, answered=http_examples.ERASURES, errors=(404,),
         ),),
     ),
     Operation(
@@ -414,7 +417,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="get_erasure", method="GET", path="/v1/erasures/{erasure_id}", tag="Erasures",
             summary="Retrieve an erasure, once it is completed with its signed certificate",
-            answer=RetrievedErasure, versioned=False,
+            answer=RetrievedErasure,
         ),),
     ),
     Operation(
@@ -448,7 +451,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 "that is there already stays as it is."
             ),
             body=http_forms.StandingHoldBody, asked=http_examples.STANDING, answer=FilterHold,
-            answered=http_examples.STANDING_HOLD, versioned=False, headers=_CHANGE,
+            answered=http_examples.STANDING_HOLD, headers=_CHANGE,
         ),),
     ),
     Operation(
@@ -456,7 +459,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="release_standing_hold", method="DELETE", path=f"{HOLDS}/{{hold}}", tag="Holds",
             summary="Release a standing legal hold; holds of its name on single threads stay",
-            answer=Gone, answered=http_examples.STANDING_GONE, versioned=False, headers=_CHANGE,
+            answer=Gone, answered=http_examples.STANDING_GONE, headers=_CHANGE,
         ),),
     ),
     Operation(
@@ -464,7 +467,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="list_holds", method="GET", path=HOLDS, tag="Holds",
             summary="List the standing legal holds, and the threads that have holds, deleted ones too",
-            form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, versioned=False, errors=(404,),
+            form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, errors=(404,),
         ),),
     ),
     Operation(
@@ -478,7 +481,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 "match: what is held is left out until it is released."
             ),
             body=http_forms.SetRetentionBody, asked=http_examples.SET_RETENTION,
-            answer=RetentionEffect, answered=http_examples.RETENTION_SET, versioned=False, headers=_CHANGE,
+            answer=RetentionEffect, answered=http_examples.RETENTION_SET, headers=_CHANGE,
         ),),
     ),
     Operation(
@@ -486,7 +489,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="remove_retention", method="DELETE", path=f"{RETENTION}/{{name}}", tag="Retention",
             summary="Remove a policy of retention; what it has deleted or erased stays so",
-            answer=Gone, answered=http_examples.RETENTION_GONE, versioned=False, headers=_CHANGE,
+            answer=Gone, answered=http_examples.RETENTION_GONE, headers=_CHANGE,
         ),),
     ),
     Operation(
@@ -495,7 +498,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="list_retention", method="GET", path=RETENTION, tag="Retention",
             summary="List the policies of retention of the tenant",
-            answer=RetentionList, answered=http_examples.RETENTION, versioned=False,
+            answer=RetentionList, answered=http_examples.RETENTION,
         ),),
     ),
     Operation(
@@ -503,7 +506,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="list_due", method="GET", path="/v1/due", tag="Retention",
             summary="List the threads that are due to be deleted or erased, and the legal holds that keep them",
-            form=ListDue, answer=DuePage, answered=http_examples.DUE, versioned=False,
+            form=ListDue, answer=DuePage, answered=http_examples.DUE,
         ),),
     ),
     Operation(
@@ -517,7 +520,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_conversation", method="GET", path=CONVERSATION, tag="Conversations",
             summary="Retrieve a conversation as of its latest acknowledged commit",
             form=http_forms.AsOfMoment, answer=Conversation, answered=http_examples.CONVERSATION, also="state_at",
-            versioned=False, headers=_READ,
+            headers=_READ,
         )),
     ),
     Operation(
@@ -532,7 +535,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="List conversations by metadata, text and time",
             description="Conversations created last come first unless the query string says otherwise.",
             form=http_forms.PageOfThreads, answer=ConversationList, answered=http_examples.CONVERSATIONS,
-            versioned=False,
         )),
     ),
     Operation(
@@ -561,7 +563,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="List a conversation's items, a page at a time",
             description="The newest items come first unless the query string says otherwise.",
             form=http_forms.PageOfItems, answer=ConversationItems, answered=http_examples.ITEMS, also="items_at",
-            versioned=False, headers=_READ,
+            headers=_READ,
         ),),
     ),
     Operation(
@@ -570,7 +572,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_conversation_item", method="GET", path=ITEM, tag="Conversations",
             summary="Retrieve an item",
             form=http_forms.OneItem, answer=ConversationItem, answered=http_examples.ITEM, also="item_at",
-            versioned=False, headers=_READ,
+            headers=_READ,
         ),),
     ),
     Operation(name="items_at", scope="audit", query=ListItemsAt, reply=Reply[Then]),
@@ -578,7 +580,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="list_runs", scope="read",
         routes=(HttpRoute(
-            name="list_runs", method="GET", path="/v1/threads/{thread_id}/runs", tag="Threads", threads_only=True,
+            name="list_runs", method="GET", path=f"{THREAD}/runs", tag="Threads", threads_only=True,
             summary="List a thread's runs, of which there are none",
             description="Clew runs no assistants. Clients ask for runs to find out whether one is active.",
             form=http_forms.PageOfRuns, answer=RunPage, answered=http_examples.NO_RUNS,
@@ -587,7 +589,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="history", scope="audit", query=GetHistory, reply=Reply[History],
         routes=(HttpRoute(
-            name="list_events", method="GET", path="/v1/threads/{thread_id}/events", tag="History",
+            name="list_events", method="GET", path=f"{THREAD}/events", tag="History",
             summary="List the commits of a thread",
             description="The oldest commits come first unless the query string says otherwise.",
             form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.COMMITS,
@@ -595,7 +597,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="list_own_events", method="GET", path=OWN, tag="History",
             summary="List the commits of the tenant's own history: policies of retention and standing holds",
             description="The oldest commits come first unless the query string says otherwise.",
-            form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.OWN_COMMITS, versioned=False,
+            form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.OWN_COMMITS,
         )),
     ),
     Operation(name="state_at", scope="audit", query=GetStateAt, reply=Reply[Moment]),
@@ -609,7 +611,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
                 "server-sent events."
             ),
             form=http_forms.PageOfFeed, answer=FeedPage, answered=http_examples.FEED, streamed=http_examples.STREAMED,
-            versioned=False, headers=("lastEventId",),
+            headers=("lastEventId",),
         ),),
     ),
     Operation(name="messages_at", scope="audit", query=ListMessagesAt, reply=Reply[Then]),
@@ -617,7 +619,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="diff", scope="audit", query=GetDifference, reply=Reply[Difference],
         routes=(HttpRoute(
-            name="diff_thread", method="GET", path="/v1/threads/{thread_id}/diff", tag="History",
+            name="diff_thread", method="GET", path=f"{THREAD}/diff", tag="History",
             summary="Say what changed between two moments, and by which commits",
             form=http_forms.Between, answer=Difference, errors=(413,),
         ),),
@@ -625,7 +627,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="blame", scope="audit", query=GetBlame, reply=Reply[Blame],
         routes=(HttpRoute(
-            name="blame_thread", method="GET", path="/v1/threads/{thread_id}/blame", tag="History",
+            name="blame_thread", method="GET", path=f"{THREAD}/blame", tag="History",
             summary="Say who last set each part of a thread, and who removed what is gone",
             form=http_forms.AsOfMoment, answer=Blame,
         ),),
@@ -635,7 +637,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="list_checkpoints", method="GET", path="/v1/checkpoints", tag="Checkpoints",
             summary="List the signed checkpoints of the log, the newest first",
-            form=ListCheckpoints, answer=CheckpointPage, answered=http_examples.CHECKPOINTS, versioned=False,
+            form=ListCheckpoints, answer=CheckpointPage, answered=http_examples.CHECKPOINTS,
         ),),
     ),
     Operation(
@@ -643,31 +645,31 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="get_checkpoint", method="GET", path="/v1/checkpoints/{number}", tag="Checkpoints",
             summary="Retrieve a signed checkpoint by its number, or the `latest`",
-            answer=SignedCheckpoint, answered=http_examples.CHECKPOINT, versioned=False,
+            answer=SignedCheckpoint, answered=http_examples.CHECKPOINT,
         ),),
     ),
     Operation(
         name="proof", scope="audit", query=GetProof, reply=Reply[KeptProof],
         routes=(HttpRoute(
-            name="prove_thread", method="GET", path="/v1/threads/{thread_id}/proof", tag="Checkpoints",
+            name="prove_thread", method="GET", path=f"{THREAD}/proof", tag="Checkpoints",
             summary="Prove what a thread's head was under the last signed checkpoint",
             answer=KeptProof, answered=http_examples.PROOF,
         ), HttpRoute(
             name="prove_own", method="GET", path=f"{OWN}/proof", tag="Checkpoints",
             summary="Prove what the head of the tenant's own history was under the last signed checkpoint",
-            answer=KeptProof, answered=http_examples.PROOF, versioned=False, errors=(404,),
+            answer=KeptProof, answered=http_examples.PROOF, errors=(404,),
         )),
     ),
     Operation(
         name="export", scope="audit",
         routes=(HttpRoute(
-            name="export_thread", method="GET", path="/v1/threads/{thread_id}/export", tag="History",
+            name="export_thread", method="GET", path=f"{THREAD}/export", tag="History",
             summary="Download a thread's audit pack, to be read and checked without a server",
             media_type=AUDIT_PACK,
         ), HttpRoute(
             name="export_own", method="GET", path=f"{OWN}/export", tag="History",
             summary="Download the audit pack of the tenant's own history",
-            media_type=AUDIT_PACK, versioned=False, errors=(404,),
+            media_type=AUDIT_PACK, errors=(404,),
         )),
     ),
 )  # fmt: skip
