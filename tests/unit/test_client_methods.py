@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
+from nats.aio.client import Client
 
 from clew_events.client import Clew, sync
 from clew_events.client.command_methods import as_message
-from clew_events.client.list_options import ListOptions, build_query
+from clew_events.client.method_options import build_query
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.operations import OPERATIONS, Operation
@@ -36,11 +38,17 @@ def methods(operation: Operation) -> tuple[str, ...]:
 
 
 def parameters(name: str) -> dict[str, inspect.Parameter]:
-    return {
-        key: parameter
-        for key, parameter in inspect.signature(getattr(Clew, name)).parameters.items()
-        if key not in {"self", "asked"}
-    }
+    """The parameters of a method, with an option each for those of ``**options``, which have no default."""
+    method, found = getattr(Clew, name), dict[str, inspect.Parameter]()
+    for key, parameter in inspect.signature(method).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            (options,) = get_args(get_type_hints(method)[key])
+            found |= {
+                each: parameter.replace(name=each, kind=parameter.KEYWORD_ONLY) for each in options.__annotations__
+            }
+        elif key not in {"self", "asked"}:
+            found[key] = parameter
+    return found
 
 
 @pytest.mark.parametrize("operation", ON_NATS, ids=lambda operation: operation.name)
@@ -50,8 +58,6 @@ def test_every_field_of_a_request_is_a_parameter_of_its_method(operation: Operat
     if operation.command is not None:
         fields -= SAID_BY_THE_CLIENT
     taken = {RENAMED.get(name, name) for method in methods(operation) for name in parameters(method)}
-    if operation.name == "list_threads":
-        taken = set(ListOptions.__annotations__)
     if operation.name == "create_thread":
         fields.remove("expected_version")  # which a thread that is not there yet has none of
     assert taken - OF_A_STRING == {RENAMED.get(name, name) for name in fields}
@@ -71,12 +77,21 @@ def test_what_a_caller_leaves_out_is_what_the_query_leaves_out(operation: Operat
     for method in methods(operation):
         for field in msgspec.structs.fields(operation.query):
             parameter = parameters(method).get(field.name)
-            if parameter is not None and not field.required:
+            if parameter is not None and not field.required and operation.name != "list_threads":
                 assert parameter.default == field.default, f"{method}: {field.name}"
 
 
 def test_a_list_that_is_asked_for_with_no_words_is_the_default_one() -> None:
     assert build_query({}) == ListThreads()
+
+
+async def test_an_option_of_an_unknown_name_is_an_error_before_anything_is_sent() -> None:
+    clew = Clew(Client())  # not connected: whatever it sent would be another error
+    wrong = {"expected_verison": 1}
+    with pytest.raises(TypeError, match="expected_verison"):
+        await clew.delete_thread("thread_a", **wrong)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="expected_verison"):
+        await clew.list_threads(**wrong)  # type: ignore[misc]
 
 
 def test_no_method_is_without_its_operation() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar, Unpack
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from clew_events.client.list_options import as_condition
+from clew_events.client.method_options import CommandOptions, as_condition, check_options
 from clew_events.client.results import (
     ErasureDone,
     GoneDone,
@@ -23,6 +24,7 @@ from clew_events.commands import (
     AddItems,
     AddMessage,
     ClearItems,
+    Command,
     CreateThread,
     DeleteItem,
     DeleteMessage,
@@ -48,14 +50,17 @@ from clew_events.list_query import Condition, Kind
 from clew_events.replies import Done
 from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
+T = TypeVar("T")
+
 
 class CommandMethods(Caller):
     """Changes threads and messages.
 
-    Every method executes one command and returns where its commit is in the log and what it concerned. With
-    ``expected_version``, a thread at any other version is a conflict. Each call sends its command under one id and
-    retries it under that id, so it is executed once however often it is sent. Give ``command_id`` to extend that over
-    several calls, for example if your process may restart in between. A ``reason`` is stored with the commit.
+    Every method executes one command and returns where its commit is in the log and what it concerned. All take the
+    options of a command; :meth:`create_thread` has no ``expected_version``. With it, a thread at any other version is a
+    conflict. Each call sends its command under one id and retries it under that id, so it is executed once however
+    often it is sent. Give ``command_id`` to extend that over several calls, for example if your process may restart in
+    between. A ``reason`` is stored with the commit.
 
     All raise :class:`~clew_events.errors.Rejected` for a command that must not be sent again unchanged,
     :class:`~clew_events.errors.Conflict` if the thread has changed and the command must be decided again, and
@@ -102,22 +107,18 @@ class CommandMethods(Caller):
         metadata: Mapping[str, str] | UnsetType | None = UNSET,
         tool_resources: ToolResourcesIn | UnsetType | None = UNSET,
         expires_after: ExpiresAfterIn | UnsetType | None = UNSET,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        **options: Unpack[CommandOptions],
     ) -> ThreadDone:
         """Replace a thread's metadata, tool resources or expiry. None clears; what is omitted stays as it is."""
-        return await self._execute(
+        return await self._change(
             UpdateThread(
-                id=command_id,
-                reason=reason,
                 thread_id=thread_id,
                 metadata=dict(metadata) if isinstance(metadata, Mapping) else metadata,
                 tool_resources=tool_resources,
                 expires_after=expires_after,
-                expected_version=expected_version,
             ),
             ThreadDone,
+            options,
         )
 
     async def patch_metadata(
@@ -126,92 +127,46 @@ class CommandMethods(Caller):
         *,
         set: Mapping[str, str] | None = None,  # noqa: A002 - the wire's own word
         unset: Sequence[str] = (),
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        **options: Unpack[CommandOptions],
     ) -> ThreadDone:
         """Set and remove single metadata keys of a thread. All other keys stay as they are."""
         patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
-        command = UpdateThread(
-            id=command_id, reason=reason, thread_id=thread_id, patch=patch, expected_version=expected_version
-        )
-        return await self._execute(command, ThreadDone)
+        return await self._change(UpdateThread(thread_id=thread_id, patch=patch), ThreadDone, options)
 
-    async def delete_thread(
-        self,
-        thread_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> GoneDone:
+    async def delete_thread(self, thread_id: str, **options: Unpack[CommandOptions]) -> GoneDone:
         """Delete a thread. Its history stays, and it can be restored until it is erased."""
-        command = DeleteThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
-        return await self._execute(command, GoneDone)
+        return await self._change(DeleteThread(thread_id=thread_id), GoneDone, options)
 
-    async def restore_thread(
-        self,
-        thread_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> ThreadDone:
+    async def restore_thread(self, thread_id: str, **options: Unpack[CommandOptions]) -> ThreadDone:
         """Restore a deleted thread, as it was. One that is not deleted stays as it is.
 
         Raises:
             AlreadyErased: it was erased.
         """
-        command = RestoreThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
-        return await self._execute(command, ThreadDone)
+        return await self._change(RestoreThread(thread_id=thread_id), ThreadDone, options)
 
     async def add_message(
-        self,
-        thread_id: str,
-        message: NewMessage | str,
-        *,
-        role: Role | None = None,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        self, thread_id: str, message: NewMessage | str, *, role: Role | None = None, **options: Unpack[CommandOptions]
     ) -> MessageDone:
         """Add a message at the end of a thread. A string is the text of a message by ``role``, by default ``user``.
 
         Raises:
             Invalid: ``role`` is given beside a :class:`~clew_events.requests.NewMessage` of another role.
         """
-        return await self._execute(
-            AddMessage(
-                id=command_id,
-                reason=reason,
-                thread_id=thread_id,
-                message=as_message(message, role),
-                expected_version=expected_version,
-            ),
-            MessageDone,
+        return await self._change(
+            AddMessage(thread_id=thread_id, message=as_message(message, role)), MessageDone, options
         )
 
     async def update_message(
-        self,
-        thread_id: str,
-        message_id: str,
-        *,
-        metadata: Mapping[str, str] | None,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        self, thread_id: str, message_id: str, *, metadata: Mapping[str, str] | None, **options: Unpack[CommandOptions]
     ) -> MessageDone:
         """Replace a message's metadata. None clears it."""
-        return await self._execute(
+        return await self._change(
             UpdateMessage(
-                id=command_id,
-                reason=reason,
-                thread_id=thread_id,
-                message_id=message_id,
-                metadata=None if metadata is None else dict(metadata),
-                expected_version=expected_version,
+                thread_id=thread_id, message_id=message_id, metadata=None if metadata is None else dict(metadata)
             ),
             MessageDone,
+            options,
         )
 
     async def patch_message_metadata(
@@ -221,50 +176,19 @@ class CommandMethods(Caller):
         *,
         set: Mapping[str, str] | None = None,  # noqa: A002 - the wire's own word
         unset: Sequence[str] = (),
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        **options: Unpack[CommandOptions],
     ) -> MessageDone:
         """Set and remove single metadata keys of a message. All other keys stay as they are."""
-        command = UpdateMessage(
-            id=command_id,
-            reason=reason,
-            thread_id=thread_id,
-            message_id=message_id,
-            patch=MetadataPatch(set=dict(set or {}), unset=tuple(unset)),
-            expected_version=expected_version,
-        )
-        return await self._execute(command, MessageDone)
+        patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
+        command = UpdateMessage(thread_id=thread_id, message_id=message_id, patch=patch)
+        return await self._change(command, MessageDone, options)
 
-    async def delete_message(
-        self,
-        thread_id: str,
-        message_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> GoneDone:
+    async def delete_message(self, thread_id: str, message_id: str, **options: Unpack[CommandOptions]) -> GoneDone:
         """Delete a message from a thread. Its history stays."""
-        return await self._execute(
-            DeleteMessage(
-                id=command_id,
-                reason=reason,
-                thread_id=thread_id,
-                message_id=message_id,
-                expected_version=expected_version,
-            ),
-            GoneDone,
-        )
+        return await self._change(DeleteMessage(thread_id=thread_id, message_id=message_id), GoneDone, options)
 
     async def add_items(
-        self,
-        thread_id: str,
-        items: Sequence[Mapping[str, object] | Raw],
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        self, thread_id: str, items: Sequence[Mapping[str, object] | Raw], **options: Unpack[CommandOptions]
     ) -> ItemsDone:
         """Add items at the end of a thread, in one commit: all of them or none.
 
@@ -274,135 +198,44 @@ class CommandMethods(Caller):
             AlreadyExists: the thread has an item with one of the ids.
             TooLarge: they are more than one commit can hold.
         """
-        command = AddItems(
-            id=command_id,
-            reason=reason,
-            thread_id=thread_id,
-            items=tuple(map(as_item, items)),
-            expected_version=expected_version,
-        )
-        return await self._execute(command, ItemsDone)
+        return await self._change(AddItems(thread_id=thread_id, items=tuple(map(as_item, items))), ItemsDone, options)
 
     async def replace_item(
-        self,
-        thread_id: str,
-        item_id: str,
-        item: Mapping[str, object] | Raw,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        self, thread_id: str, item_id: str, item: Mapping[str, object] | Raw, **options: Unpack[CommandOptions]
     ) -> ItemsDone:
         """Replace an item by another, which takes its id and its place."""
-        command = ReplaceItem(
-            id=command_id,
-            reason=reason,
-            thread_id=thread_id,
-            item_id=item_id,
-            item=as_item(item),
-            expected_version=expected_version,
+        return await self._change(
+            ReplaceItem(thread_id=thread_id, item_id=item_id, item=as_item(item)), ItemsDone, options
         )
-        return await self._execute(command, ItemsDone)
 
-    async def delete_item(
-        self,
-        thread_id: str,
-        item_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> GoneDone:
+    async def delete_item(self, thread_id: str, item_id: str, **options: Unpack[CommandOptions]) -> GoneDone:
         """Delete an item of any type from a thread. Its history stays, and its id may be used again."""
-        command = DeleteItem(
-            id=command_id, reason=reason, thread_id=thread_id, item_id=item_id, expected_version=expected_version
-        )
-        return await self._execute(command, GoneDone)
+        return await self._change(DeleteItem(thread_id=thread_id, item_id=item_id), GoneDone, options)
 
-    async def pop_item(
-        self,
-        thread_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> Done:
+    async def pop_item(self, thread_id: str, **options: Unpack[CommandOptions]) -> Done:
         """Delete the newest item of a thread, and return it as ``popped``, which is ``UNSET`` if there was none."""
-        command = PopItem(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
-        return await self._execute(command, Done)
+        return await self._change(PopItem(thread_id=thread_id), Done, options)
 
-    async def clear_items(
-        self,
-        thread_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> ThreadDone:
+    async def clear_items(self, thread_id: str, **options: Unpack[CommandOptions]) -> ThreadDone:
         """Delete all items of a thread, which stays."""
-        command = ClearItems(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
-        return await self._execute(command, ThreadDone)
+        return await self._change(ClearItems(thread_id=thread_id), ThreadDone, options)
 
-    async def erase_item(
-        self,
-        thread_id: str,
-        item_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> ErasureDone:
+    async def erase_item(self, thread_id: str, item_id: str, **options: Unpack[CommandOptions]) -> ErasureDone:
         """Erase an item of any type, deleted or not, with all that it ever was. ``reason`` is as for a thread."""
-        command = EraseItem(
-            id=command_id, reason=reason, thread_id=thread_id, item_id=item_id, expected_version=expected_version
-        )
-        return await self._execute(command, ErasureDone)
+        return await self._change(EraseItem(thread_id=thread_id, item_id=item_id), ErasureDone, options)
 
-    async def erase_thread(
-        self,
-        thread_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> ErasureDone:
+    async def erase_thread(self, thread_id: str, **options: Unpack[CommandOptions]) -> ErasureDone:
         """Erase a thread, deleted or not, for good. ``reason`` is a code, such as ``asked_by_customer``.
 
         It returns when the erasure is requested: from then on nobody reads what is to be erased.
         """
-        command = EraseThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
-        return await self._execute(command, ErasureDone)
+        return await self._change(EraseThread(thread_id=thread_id), ErasureDone, options)
 
-    async def erase_message(
-        self,
-        thread_id: str,
-        message_id: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> ErasureDone:
+    async def erase_message(self, thread_id: str, message_id: str, **options: Unpack[CommandOptions]) -> ErasureDone:
         """Erase a message, deleted or not, with all that it ever was. ``reason`` is a code, as for a thread."""
-        return await self._execute(
-            EraseMessage(
-                id=command_id,
-                reason=reason,
-                thread_id=thread_id,
-                message_id=message_id,
-                expected_version=expected_version,
-            ),
-            ErasureDone,
-        )
+        return await self._change(EraseMessage(thread_id=thread_id, message_id=message_id), ErasureDone, options)
 
-    async def place_hold(
-        self,
-        thread_id: str,
-        hold: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> HoldDone:
+    async def place_hold(self, thread_id: str, hold: str, **options: Unpack[CommandOptions]) -> HoldDone:
         """Place a legal hold on a thread, deleted or not: nothing of it can be erased until all holds are released.
 
         ``hold`` is a code, such as ``case-7``. One that the thread has already stays as it is.
@@ -410,38 +243,18 @@ class CommandMethods(Caller):
         Raises:
             AlreadyErased: the thread was erased.
         """
-        command = PlaceHold(
-            id=command_id, reason=reason, thread_id=thread_id, hold=hold, expected_version=expected_version
-        )
-        return await self._execute(command, HoldDone)
+        return await self._change(PlaceHold(thread_id=thread_id, hold=hold), HoldDone, options)
 
-    async def release_hold(
-        self,
-        thread_id: str,
-        hold: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> HoldDone:
+    async def release_hold(self, thread_id: str, hold: str, **options: Unpack[CommandOptions]) -> HoldDone:
         """Release the legal hold of this name on a thread. Other holds stay.
 
         Raises:
             NotFound: the thread has no such hold (``hold_not_found``), or does not exist.
         """
-        command = ReleaseHold(
-            id=command_id, reason=reason, thread_id=thread_id, hold=hold, expected_version=expected_version
-        )
-        return await self._execute(command, HoldDone)
+        return await self._change(ReleaseHold(thread_id=thread_id, hold=hold), HoldDone, options)
 
     async def place_standing_hold(
-        self,
-        hold: str,
-        where: Condition | Mapping[str, object],
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        self, hold: str, where: Condition | Mapping[str, object], **options: Unpack[CommandOptions]
     ) -> StandingHoldDone:
         """Place a standing legal hold on all threads that match ``where``, now and later, deleted or not.
 
@@ -450,30 +263,17 @@ class CommandMethods(Caller):
         Raises:
             AlreadyExists: there is a standing hold of this name with another filter (``already_exists``).
         """
-        command = PlaceStandingHold(
-            id=command_id,
-            reason=reason,
-            expected_version=expected_version,
-            hold=hold,
-            where=as_condition(where) or Condition(),
+        return await self._change(
+            PlaceStandingHold(hold=hold, where=as_condition(where) or Condition()), StandingHoldDone, options
         )
-        return await self._execute(command, StandingHoldDone)
 
-    async def release_standing_hold(
-        self,
-        hold: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> GoneDone:
+    async def release_standing_hold(self, hold: str, **options: Unpack[CommandOptions]) -> GoneDone:
         """Release the standing legal hold of this name. Holds of this name on single threads stay.
 
         Raises:
             NotFound: there is none (``hold_not_found``).
         """
-        command = ReleaseStandingHold(id=command_id, reason=reason, expected_version=expected_version, hold=hold)
-        return await self._execute(command, GoneDone)
+        return await self._change(ReleaseStandingHold(hold=hold), GoneDone, options)
 
     async def set_retention(
         self,
@@ -485,9 +285,7 @@ class CommandMethods(Caller):
         erase_after_days: int | None = None,
         where: Condition | Mapping[str, object] | None = None,
         confirm: bool = False,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
+        **options: Unpack[CommandOptions],
     ) -> RetentionDone:
         """Set the policy of retention of this name, in place of one that has it: it deletes or erases old threads.
 
@@ -498,35 +296,32 @@ class CommandMethods(Caller):
         Raises:
             Invalid: it is for all threads of the tenant, and that is not confirmed (``removes_all``).
         """
-        command = SetRetention(
-            id=command_id,
-            reason=reason,
-            expected_version=expected_version,
-            name=name,
-            after_days=after_days,
-            since=since,
-            then=then,
-            erase_after_days=erase_after_days,
-            where=as_condition(where),
-            confirm=confirm,
+        return await self._change(
+            SetRetention(
+                name=name,
+                after_days=after_days,
+                since=since,
+                then=then,
+                erase_after_days=erase_after_days,
+                where=as_condition(where),
+                confirm=confirm,
+            ),
+            RetentionDone,
+            options,
         )
-        return await self._execute(command, RetentionDone)
 
-    async def remove_retention(
-        self,
-        name: str,
-        *,
-        expected_version: int | None = None,
-        command_id: str | None = None,
-        reason: str | None = None,
-    ) -> GoneDone:
+    async def remove_retention(self, name: str, **options: Unpack[CommandOptions]) -> GoneDone:
         """Remove the policy of retention of this name. What it has deleted or erased stays so.
 
         Raises:
             NotFound: there is none (``retention_not_found``).
         """
-        command = RemoveRetention(id=command_id, reason=reason, expected_version=expected_version, name=name)
-        return await self._execute(command, GoneDone)
+        return await self._change(RemoveRetention(name=name), GoneDone, options)
+
+    async def _change(self, command: Command, answer: type[T], options: CommandOptions) -> T:
+        check_options(options, CommandOptions)
+        named = {"id" if name == "command_id" else name: value for name, value in options.items()}
+        return await self._execute(msgspec.structs.replace(command, **named), answer)
 
 
 def as_item(item: Mapping[str, object] | Raw) -> Raw:

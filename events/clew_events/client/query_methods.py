@@ -19,7 +19,7 @@ from clew_events.checkpoint_messages import (
     SignedCheckpoint,
 )
 from clew_events.client.decode import entries
-from clew_events.client.list_options import ListOptions, build_query
+from clew_events.client.method_options import ListOptions, build_query
 from clew_events.client.results import (
     ItemFound,
     ItemsFound,

@@ -18,7 +18,7 @@ from clew_events import content, errors
 from clew_events.client import Clew, connect, sync
 from clew_events.client.command_methods import CommandMethods
 from clew_events.client.feed import FeedMethods
-from clew_events.client.list_options import ListOptions
+from clew_events.client.method_options import CommandOptions, ListOptions
 from clew_events.client.query_methods import QueryMethods
 from clew_events.client.transport import Caller
 
@@ -50,7 +50,9 @@ def reference() -> str:
     sections += ["## Any command", *(part for method in _methods(Caller) for part in _member(method))]
     sections += ["## Errors", "All are in `clew_events.errors`.", _markdown(errors)]
     sections += [f"**`{each.__name__}`** {_markdown(each)}" for each in (errors.ClewError, errors.Unavailable)]
-    sections += ["## Options of lists", *_fields(_annotations(ListOptions)), "## Words", *_words(), "## Types"]
+    for title, options in (("commands", CommandOptions), ("lists", ListOptions)):
+        sections += [f"## Options of {title}", *_fields(_annotations(options))]
+    sections += ["## Words", *_words(), "## Types"]
     for name, kind in sorted(_types().items()):
         sections += [f"### `{name}`", f"`{kind.__module__}`. {_markdown(kind)}", *_fields(_annotations(kind))]
     return re.sub(r"\n{3,}", "\n\n", "\n\n".join(part.strip() for part in sections)) + "\n"

@@ -1,4 +1,4 @@
-"""Options for a list of threads, with conditions as types or as plain JSON."""
+"""Options that many methods take: those of any command, and those of a list of threads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ import msgspec
 from clew_events.commit import Position
 from clew_events.errors import Invalid
 from clew_events.list_query import Condition, Direction, Kind, ListThreads, OrderBy, positions_text
+
+
+class CommandOptions(TypedDict, total=False):
+    """The options of a command, as :class:`~clew_events.client.Clew` says at its commands. All are optional."""
+
+    expected_version: int | None
+    command_id: str | None
+    reason: str | None
 
 
 class ListOptions(TypedDict, total=False):
@@ -26,6 +34,16 @@ class ListOptions(TypedDict, total=False):
     count: bool
     facets: tuple[str, ...]
     at_least: Position | str | None
+
+
+def check_options(options: Mapping[str, object], kind: type[CommandOptions | ListOptions]) -> None:
+    """Check that options are of a kind.
+
+    Raises:
+        TypeError: there is no option of that name.
+    """
+    if unknown := sorted(options.keys() - kind.__annotations__.keys()):
+        raise TypeError(f"unknown option {', '.join(unknown)}: there are {', '.join(kind.__annotations__)}")
 
 
 def as_condition(where: Condition | Mapping[str, object] | None) -> Condition | None:
@@ -45,7 +63,9 @@ def build_query(options: ListOptions) -> ListThreads:
 
     Raises:
         Invalid: ``where`` is not a valid condition.
+        TypeError: an option has an unknown name.
     """
+    check_options(options, ListOptions)
     at_least = options.get("at_least")
     return ListThreads(
         kind=options.get("kind"),
