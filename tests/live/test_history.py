@@ -19,6 +19,7 @@ from clew_events.replies import Entry, History
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.apply import advance
+from clew_projections.history.log_reads import LogReads
 from clew_projections.history.stretch import Spot
 from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, Ack
 from clew_projections.views import absent
@@ -55,6 +56,21 @@ async def long_history(clew: Clew, thread: str, length: int, tenant: str = "defa
         seqs.append(seq)
     assert all(ack.error is None for ack in await asyncio.gather(*publishing))
     return seqs[1:]
+
+
+async def test_a_commit_whose_sequence_is_known_is_read_without_those_that_follow(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seqs = await long_history(clew, "thread_a", 3)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the log is read on from a sequence")
+
+    monkeypatch.setattr(LogReads, "after", refuse)
+    address = Address("default", "thread_a")
+    assert (await clew.histories.at(address, seqs[1])).commit.n == 2
+    with pytest.raises(Corrupt, match="no commit at sequence 99"):
+        await clew.histories.at(address, 99)
 
 
 async def page(clew: Clew, thread: str, **asked: object) -> History:

@@ -100,16 +100,13 @@ class Histories:
         return await find_tenant(self._js, self.shard(address), address.thread)
 
     async def at(self, address: Address, seq: int) -> Recorded:
-        """Read the thread's commit at a sequence where it is known to have one.
+        """Read the thread's commit at a sequence where it is known to have one. Costs one request.
 
         Raises:
-            Corrupt: there is no commit of this thread.
+            Corrupt: there is no commit of this thread, or it is unreadable.
+            Unavailable: the log does not answer.
         """
-        async for recorded in self.after(address, seq - 1):
-            if recorded.position.seq == seq:
-                return recorded
-            break
-        raise self._missing_commit(address, f"at sequence {seq}")
+        return (await self.read_at(address, (seq,)))[0]
 
     async def read_at(
         self, address: Address, seqs: Sequence[int], small: Container[int] = frozenset()
