@@ -152,7 +152,7 @@ async def test_threads_are_found_by_their_holds_also_when_they_are_deleted_and_r
         return {each.id for each in (await index.list(ACME, query)).data}
 
     async def held(name: str | None = None) -> list[tuple[str, tuple[str, ...], bool]]:
-        page = await index.holds(ACME, ListHolds(hold=name))
+        page = await index.ask(lambda reader: reader.holds(ACME, ListHolds(hold=name)))
         return [(each.id, each.holds, each.deleted) for each in page.data]
 
     async with fed(clew, root), projecting(clew):
@@ -168,7 +168,7 @@ async def test_threads_are_found_by_their_holds_also_when_they_are_deleted_and_r
         assert await held() == [("thread_a", ("case-7",), False), ("thread_b", ("case-77", "case-7"), True)]
         assert [thread for thread, *_ in await held("case-77")] == ["thread_b"]
         assert await held("case") == []
-        assert (await index.holds("globex", ListHolds())).data == ()
+        assert (await index.ask(lambda reader: reader.holds("globex", ListHolds()))).data == ()
 
         # A hold that is placed and one that is released while the thread is deleted.
         await hold(clew, "thread_b", "case-77", release=True)

@@ -86,7 +86,7 @@ async def test_it_is_projected_indexed_and_verified_and_is_nowhere_a_thread(clew
         await caught_up(clew, root)
         page = await index.list(ACME, ListThreads(count=True))
         assert ([each.id for each in page.data], page.count.threads if page.count else None) == (["thread_a"], 1)
-        assert (await index.holds(ACME, ListHolds())).data == ()
+        assert (await index.ask(lambda reader: reader.holds(ACME, ListHolds()))).data == ()
         await buckets_equal_the_log(clew)
         prover = clew.prover(index=newest_file(clew, root))
         compared = [each async for each in prover.prove()]

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.list_query import Condition, ListHolds, ListThreads
-from clew_events.list_reply import HoldPage, ThreadList
+from clew_events.list_query import ListThreads
+from clew_events.list_reply import ThreadList
 from clew_projections.index.database import open_for_reading
 from clew_projections.index.index_folder import IndexFolder, Lock, Pointer
 from clew_projections.index.index_reader import IndexReader
 from clew_projections.index.list_page import WrittenList
 from clew_projections.index.notes import notes
-from clew_projections.index.suspects import DuePlace, DueQuestion, Suspect
 from clew_projections.page_size import PAGE_BYTES
 
 T = TypeVar("T")
@@ -50,31 +48,24 @@ class Index:
         Raises:
             Unavailable: there is no index yet, or it cannot be read now.
         """
-        return await self._ask(lambda reader: reader.page(tenant, query, room))
+        return await self.ask(lambda reader: reader.page(tenant, query, room))
 
-    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
-        """Read a page of a tenant's threads that have legal holds; see :meth:`IndexReader.holds`.
+    async def ask(self, question: Callable[[IndexReader], T]) -> T:
+        """Ask a reader of the file a question, in a thread, and return its answer, or raise what it raises.
 
         Raises:
             Unavailable: there is no index yet, or it cannot be read now.
         """
-        return await self._ask(lambda reader: reader.holds(tenant, query))
-
-    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
-        """Read threads of a tenant that may be due; see :meth:`IndexReader.suspects`."""
-        return await self._ask(lambda reader: reader.suspects(tenant, question, after, limit))
-
-    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
-        """Read the tenants that have threads which expire by a time; see :meth:`IndexReader.expiring_tenants`."""
-        return await self._ask(lambda reader: reader.expiring_tenants(until))
-
-    async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
-        """Read the names of legal holds on threads that match; see :meth:`IndexReader.names_of_holds`."""
-        return await self._ask(lambda reader: reader.names_of_holds(tenant, where))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: question(self._reader()))
+        except RuntimeError as fault:
+            if self._threads._shutdown:  # noqa: SLF001 - there is no public attribute
+                raise Unavailable("the index is closed", code="index_not_ready") from fault
+            raise
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index."""
-        return await self._ask(lambda reader: reader.marks())
+        return await self.ask(lambda reader: reader.marks())
 
     async def wait_until(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
         """Return once everything of a shard up to a sequence is in the index.
@@ -105,14 +96,6 @@ class Index:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    async def _ask(self, question: Callable[[IndexReader], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: question(self._reader()))
-        except RuntimeError as fault:
-            if self._threads._shutdown:  # noqa: SLF001 - there is no public attribute
-                raise Unavailable("the index is closed", code="index_not_ready") from fault
-            raise
 
     def _reader(self) -> IndexReader:
         reader: IndexReader | None = getattr(self._mine, "reader", None)
@@ -156,21 +139,9 @@ class CurrentIndex:
         """
         return await self._ask(lambda index: index.page(tenant, query, room))
 
-    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
-        """Read a page of a tenant's threads that have legal holds; raises as :meth:`list`."""
-        return await self._ask(lambda index: index.holds(tenant, query))
-
-    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
-        """Read threads of a tenant that may be due; raises as :meth:`list`."""
-        return await self._ask(lambda index: index.suspects(tenant, question, after, limit))
-
-    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
-        """Read the tenants that have threads which expire by a time; raises as :meth:`list`."""
-        return await self._ask(lambda index: index.expiring_tenants(until))
-
-    async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
-        """Read the names of legal holds on threads that match, up to 100; raises as :meth:`list`."""
-        return await self._ask(lambda index: index.names_of_holds(tenant, where))
+    async def ask(self, question: Callable[[IndexReader], T]) -> T:
+        """Ask a reader of the current generation a question; raises what the reader raises, and as :meth:`page`."""
+        return await self._ask(lambda index: index.ask(question))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index.

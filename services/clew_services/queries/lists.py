@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -17,11 +17,13 @@ from clew_events.list_reply import Count, FilterHold, Freshness, HoldPage, Reten
 from clew_projections.api_objects import held_thread, retention_object, standing_objects
 from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.index import WrittenList
+from clew_projections.index.index_reader import IndexReader
 from clew_projections.index.suspects import DuePlace, DueQuestion, Suspect
 from clew_projections.page_size import PageBytes, default_page_bytes
 from clew_projections.views import ThreadView
 from clew_services.threads.tenant_rules import Impact
 
+T = TypeVar("T")
 PATIENCE: Final = 5.0
 """Seconds that a query waits for the index to reach a position."""
 
@@ -32,17 +34,8 @@ class Index(Protocol):
     async def page(self, tenant: str, query: ListThreads, room: int) -> WrittenList:
         """A page of a tenant's threads, of at most ``room`` bytes, as of the index's position."""
 
-    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
-        """A page of a tenant's threads that have legal holds, as of the index's position."""
-
-    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
-        """Threads of a tenant that may be due, as of the index's position."""
-
-    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
-        """The tenants that have threads which expire by a time."""
-
-    async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
-        """The names of legal holds on threads that match, up to 100."""
+    async def ask(self, question: Callable[[IndexReader], T]) -> T:
+        """What a reader of the index answers, as of the index's position."""
 
     async def wait_until(self, shard: int, seq: int, patience: float) -> None:
         """Return once the index includes a shard up to a sequence; waits at most ``patience`` seconds."""
@@ -84,7 +77,7 @@ class Lists:
             Invalid: a position is invalid.
             Unavailable: there is no index here, or it has not reached ``at_least``.
         """
-        page = await (await self._index_for(query)).holds(tenant, query)
+        page = await (await self._index_for(query)).ask(lambda reader: reader.holds(tenant, query))
         return page if query.after is not None else replace(page, standing=await self.standing(tenant, query.hold))
 
     async def standing(self, tenant: str, hold: str | None = None) -> tuple[FilterHold, ...]:
@@ -113,7 +106,8 @@ class Lists:
             Invalid: the filter of a policy makes the index look at too many threads.
             Unavailable: there is no index here.
         """
-        return await self._index_of_this_process().suspects(tenant, question, after, limit)
+        index = self._index_of_this_process()
+        return await index.ask(lambda reader: reader.suspects(tenant, question, after, limit))
 
     async def expiring_tenants(self, until: datetime) -> Sequence[str]:
         """The tenants that have threads which expire by a time.
@@ -121,7 +115,7 @@ class Lists:
         Raises:
             Unavailable: there is no index here.
         """
-        return await self._index_of_this_process().expiring_tenants(until)
+        return await self._index_of_this_process().ask(lambda reader: reader.expiring_tenants(until))
 
     async def retention(self, tenant: str) -> RetentionList:
         """A tenant's policies of retention, by their names.
@@ -153,7 +147,7 @@ class Lists:
                 threads=await self._count(tenant, *where),
                 due=await self._count(tenant, *where, due),
                 holds=(
-                    *await self.index.names_of_holds(tenant, command.where),
+                    *await self.index.ask(lambda reader: reader.names_of_holds(tenant, command.where)),
                     *[each.name for each in standing if (await self._count(tenant, *where, each.condition)).threads],
                 ),
             )
