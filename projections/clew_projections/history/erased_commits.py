@@ -8,7 +8,7 @@ those that lost nothing with all their contents.
 from __future__ import annotations
 
 from array import array
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -129,16 +129,11 @@ class ErasedCommits:
             Unavailable: JetStream does not answer.
         """
         swept = await self.read_swept(shard)
-        pattern, end = erased_subjects(shard), (await stream_state(self._js, ERASED_STREAM)).last_seq
         known, listed = self._apart.get(shard, (NOT_SWEPT, None))
-        if listed is None or known != swept or not 0 <= end - listed.up_to <= _LIST_AGAIN:
-            seqs: list[int] = []
-            for some in self._outside(shard, swept, last) if end else ():
-                seqs += map(_sequence, await self._js.subjects(ERASED_STREAM, some))
-            listed = _Listed(array("Q", sorted(each for each in seqs if not swept.first <= each < swept.until)), end)
-        elif end > listed.up_to:
-            await self._catch_up(listed, pattern, end)
-            listed.seqs = array("Q", (each for each in listed.seqs if not swept.first <= each < swept.until))
+        listed = await self._list(
+            listed if known == swept else None, erased_subjects(shard), self._outside(shard, swept, last)
+        )
+        del listed.seqs[bisect_left(listed.seqs, swept.first) : bisect_left(listed.seqs, swept.until)]
         self._apart[shard] = (swept, listed)
         first = min([*listed.seqs[:1], *([swept.first] if swept.until else [])], default=0)
         return swept.until - swept.first + len(listed.seqs), first
@@ -178,15 +173,20 @@ class ErasedCommits:
             Unavailable: JetStream does not answer.
         """
         pattern = erased_subjects(shard, tenant=tenant, thread=thread)
-        end = (await stream_state(self._js, ERASED_STREAM)).last_seq
-        listed = self._listed.get(pattern)
-        if listed is None or not 0 <= end - listed.up_to <= _LIST_AGAIN:
-            subjects = await self._js.subjects(ERASED_STREAM, pattern) if end else []
-            listed = _Listed(array("Q", sorted(map(_sequence, subjects))), end)
-            self._listed.put(pattern, listed)
-        elif end > listed.up_to:
-            await self._catch_up(listed, pattern, end)
+        listed = await self._list(self._listed.get(pattern), pattern, [pattern])
+        self._listed.put(pattern, listed)
         return listed.seqs
+
+    async def _list(self, listed: _Listed | None, pattern: str, patterns: Sequence[str]) -> _Listed:
+        """Bring a list of the copies on a pattern up to now; where it is none, or too old, by all on ``patterns``."""
+        end = (await stream_state(self._js, ERASED_STREAM)).last_seq
+        if listed is None or not 0 <= end - listed.up_to <= _LIST_AGAIN:
+            wanted = patterns if end else ()
+            seqs = [_sequence(copied) for each in wanted for copied in await self._js.subjects(ERASED_STREAM, each)]
+            return _Listed(array("Q", sorted(seqs)), end)
+        if end > listed.up_to:
+            await self._catch_up(listed, pattern, end)
+        return listed
 
     async def _catch_up(self, listed: _Listed, pattern: str, end: int) -> None:
         known = set(listed.seqs)
