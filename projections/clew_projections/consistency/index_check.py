@@ -175,8 +175,7 @@ class IndexProof:
         return ExpectedRows(view=folded.view, items=folded.items, created_by=created_by, updated_by=updated_by)
 
     async def _erases(self, address: Address, mark: int) -> bool:
-        later = self._histories.after(address, 0)
-        return any([each.commit.requests_erasure async for each in later if each.position.seq > mark])
+        return any([each.commit.requests_erasure async for each in self._histories.after(address, mark)])
 
     def _right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
         with self._moment() as db:
