@@ -441,13 +441,13 @@ class QueryMethods(Caller):
         """
         return await self._ask(ListDue(until=until, limit=limit, after=after), DuePage)
 
-    async def iter_due(self, *, until: datetime | int | None = None) -> AsyncGenerator[DueThread, None]:
-        """All threads that are due to be deleted or erased now, or ``until`` another time."""
-        after = None
+    async def iter_due(self, *, until: datetime | int | None = None) -> AsyncGenerator[DueThread]:
+        """All threads that are due now, or ``until`` another time. Pages are fetched as they are needed."""
+        after: str | None = None
         while True:
-            page = await self.list_due(until=until, limit=100, after=after)
-            for each in page.data:
-                yield each
+            page = await self.list_due(until=until, limit=PAGE, after=after)
+            for due in page.data:
+                yield due
             if not page.has_more:
                 return
             after = page.next
