@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clew_events.commands import EraseThread
 from clew_events.subjects import Address
 from clew_projections import places
 from clew_projections.consistency import index_watch
@@ -89,6 +90,16 @@ async def test_an_index_that_lags_is_right_and_one_that_has_missed_something_is_
     first, second = sorted(await findings(clew, file))
     assert first.startswith("index: 'seq' is ")
     assert second == "index: it has no such thread, though it has come past its first commit"
+
+
+async def test_what_an_index_that_lags_still_has_of_what_is_erased_is_no_drift(clew: Clew, tmp_path: Path) -> None:
+    file = await lived(clew, tmp_path / "index")
+    await clew.handler.handle("default", EraseThread(thread_id="thread_a"), actor="dpo", by="test")
+    assert await findings(clew, file) == []
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE mark SET seq = seq + 100")
+        db.commit()
+    assert any("'deleted' is" in what for what in await findings(clew, file))
 
 
 async def test_views_that_follow_from_nothing_are_found(
