@@ -50,6 +50,12 @@ class Erasure(Struct, frozen=True, kw_only=True):
     left: tuple[str, ...] = ()
     certificate: str | None = None
 
+    @property
+    def request(self) -> ErasureRequested:
+        """The event that requests it, but for the ordinals of its item."""
+        items = None if self.message_id is None else (self.message_id,)
+        return ErasureRequested(erasure=self.id, items=items, code=self.code)
+
 
 class Certificate(Struct, frozen=True, kw_only=True):
     """What a signed certificate says: which contents were erased, when, where, and what is known to remain.

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from clew_events.codec import redact
 from clew_events.commit import Position
+from clew_events.events import ErasureRequested
 from clew_events.subjects import ERASED_STREAM, EVENTS, Address, erased_subjects, event_stream, event_subject
 from clew_projections.history.erased_commits import ErasedCommits
 from clew_projections.history.log_reads import LogReads
+from clew_projections.history.pending_erasures import Request
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.stream_messages import (
     DIGEST,
@@ -27,7 +29,7 @@ from clew_projections.nats.stream_messages import (
 )
 from clew_services.compose import Clew
 from clew_services.erasure.eraser import Budget, Eraser, Loss
-from clew_services.erasure.log_sweep import LogSweep, NoSweep, Request, SweepRule
+from clew_services.erasure.log_sweep import LogSweep, NoSweep, SweepRule
 from support.commits import added, body_of, commit
 
 SHARD = 0
@@ -114,7 +116,8 @@ class ErasedLog:
 
     async def _sweep(self, subject: str, step: Step, most: int) -> None:
         places = self.of.get(subject, []) if step.erase is not None else []
-        due = {subject: [Request("erasure_a", self.messages[places[-1]].seq, None, None)]} if places else {}
+        event = ErasureRequested(erasure="erasure_a", items=None, code=None)
+        due = {subject: [Request(self.messages[places[-1]].seq, event)]} if places else {}
 
         async def run(js: JetStream) -> None:
             eraser, rule = Eraser(js, Budget(sleep=_at_once)), replace(EVERY, most=most)

@@ -45,7 +45,7 @@ class ErasureRecord(Struct, frozen=True):
     revision: int
 
 
-class _Request(Struct, frozen=True):
+class Request(Struct, frozen=True):
     """A request, the sequence of its commit, and what it covers: earlier commits of the thread."""
 
     seq: int
@@ -57,7 +57,7 @@ class PendingErasures:
 
     def __init__(self, js: JetStream) -> None:
         self._js = js
-        self._by_subject: dict[str, dict[str, _Request]] = {}
+        self._by_subject: dict[str, dict[str, Request]] = {}
         self._unfinished: dict[str, set[str]] = {}
         self._watcher: KvWatcher | None = None
         self._records: dict[str, ErasureRecord] | None = None
@@ -186,9 +186,7 @@ class PendingErasures:
             del self._unfinished[subject]
         requests = self._by_subject.setdefault(subject, {})
         if record.status == "requested":
-            items = None if record.message_id is None else (record.message_id,)
-            event = ErasureRequested(erasure=erasure, items=items, code=record.code)
-            requests[erasure] = _Request(record.position.seq, event)
+            requests[erasure] = Request(record.position.seq, record.request)
         else:
             requests.pop(erasure, None)
         if not requests:

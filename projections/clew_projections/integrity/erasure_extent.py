@@ -98,8 +98,7 @@ async def read_extent(history: AsyncIterator[Recorded], erasure: Erasure) -> Ext
         Corrupt: the history cannot be read, or has a gap.
         Unavailable: the log does not answer.
     """
-    items = (erasure.message_id,) if erasure.message_id is not None else None
-    fold = ExtentFold(ErasureRequested(erasure=erasure.id, items=items, code=erasure.code))
+    fold = ExtentFold(erasure.request)
     n = 0
     async for recorded in history:
         n += 1

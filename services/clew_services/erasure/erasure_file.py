@@ -175,9 +175,8 @@ def _check(known: KnownErasure, key: VerifierKey | None) -> None:
         return
     found = read_certificate(known.certificate.encode(), key)
     said = found.certificate
-    items = None if erasure.message_id is None else (erasure.message_id,)
     if (said.erasure, said.tenant, said.thread, said.items, found.hash) != (
-        *(erasure.id, known.tenant, erasure.thread_id, items),
+        *(erasure.id, known.tenant, erasure.thread_id, erasure.request.items),
         erasure.certificate,
     ):
         raise Corrupt(f"the certificate beside '{erasure.id}' is of another erasure", code="wrong_certificate")

@@ -28,10 +28,10 @@ from msgspec import Struct
 from clew_events.codec import redact
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.events import ErasureRequested
 from clew_events.subjects import ERASED_STREAM, event_stream, swept_subject
 from clew_projections.history.erased_commits import ErasedCommits, Swept, copy_of
 from clew_projections.history.histories import read
+from clew_projections.history.pending_erasures import Request
 from clew_projections.integrity.erasure_extent import Extent, ExtentFold, request_in
 from clew_projections.integrity.links import place_of
 from clew_projections.kv.bucket import WRONG_REVISION
@@ -70,15 +70,6 @@ class SweepRule(Struct, frozen=True):
 
 
 RULE: Final = SweepRule()
-
-
-class Request(Struct, frozen=True):
-    """The erasure that the commit at ``seq`` of a shard requests; it takes the messages ``items``, or all."""
-
-    erasure: str
-    seq: int
-    items: tuple[str, ...] | None
-    code: str | None
 
 
 class NoSweep(Exception):
@@ -183,7 +174,7 @@ class LogSweep:
         self._folds: dict[str, ExtentFold] = {}
         self._numbers: dict[str, int] = {}
         self._due: dict[int, set[int]] = {}
-        self.requests = {each.erasure: each for some in requests.values() for each in some}
+        self.requests = {each.event.erasure: each for some in requests.values() for each in some}
         """The erasures for which it is, by their ids."""
         self.result: Result | None = None
         """What it took, once it is done."""
@@ -271,13 +262,13 @@ class LogSweep:
             self._due[stored.seq] = due
 
     def _fold(self, request: Request, recorded: Recorded) -> tuple[int, ...]:
-        fold = self._folds.get(request.erasure)
+        erasure = request.event.erasure
+        fold = self._folds.get(erasure)
         if fold is None:
-            event = ErasureRequested(erasure=request.erasure, items=request.items, code=request.code)
-            fold = self._folds[request.erasure] = ExtentFold(event)
+            fold = self._folds[erasure] = ExtentFold(request.event)
         fold.add(recorded)
-        if recorded.commit.n == self._numbers.get(request.erasure, 0) + 1:
-            self._numbers[request.erasure] = recorded.commit.n
+        if recorded.commit.n == self._numbers.get(erasure, 0) + 1:
+            self._numbers[erasure] = recorded.commit.n
         return fold.contents.get(recorded.position, ())
 
     async def _check_whole(self, seq: int, page: Sequence[StoredMessage]) -> None:
@@ -349,17 +340,17 @@ class LogSweep:
             raise Unavailable(f"{self._stream} still begins with sequence {first}", code="not_purged")
 
     async def _extents(self, until: int) -> dict[str, Extent]:
-        whole = [each for each in self.requests.values() if each.erasure in self._folds]
-        stored = await self._js.at(self._stream, [each.seq for each in whole])
+        whole = {erasure: self.requests[erasure] for erasure in self._folds}
+        stored = await self._js.at(self._stream, [each.seq for each in whole.values()])
         extents: dict[str, Extent] = {}
-        for request, message in zip(whole, stored, strict=True):
+        for erasure, message in zip(whole, stored, strict=True):
             requested = read(message, self.shard) if message is not None else None
-            if requested is None or self._numbers.get(request.erasure) != requested.commit.n - 1:
+            if requested is None or self._numbers.get(erasure) != requested.commit.n - 1:
                 continue
-            if (event := request_in(requested, request.erasure)) is not None:
-                fold = self._folds[request.erasure]
+            if (event := request_in(requested, erasure)) is not None:
+                fold = self._folds[erasure]
                 left = {at: numbers for at, numbers in fold.contents.items() if at.seq >= until}
-                extents[request.erasure] = Extent(requested, event, left, fold.taken)
+                extents[erasure] = Extent(requested, event, left, fold.taken)
         return extents
 
 

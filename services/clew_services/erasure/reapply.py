@@ -22,7 +22,7 @@ from clew_events.commands import EraseItem, EraseMessage, EraseThread, ErasureCo
 from clew_events.commit import FORMAT, Commit, Recorded
 from clew_events.erasures import Erasure, lines_to_erase
 from clew_events.errors import AlreadyErased, Conflict, Invalid, NotFound
-from clew_events.events import ErasureRequested, Event, ThreadEvent
+from clew_events.events import Event, ThreadEvent
 from clew_events.subjects import ERASED_STREAM, Address, certificate_subject
 from clew_projections.history.histories import Histories
 from clew_projections.history.log_reads import LogReads
@@ -69,12 +69,6 @@ def choose(known: KnownErasures, beginnings: Mapping[Address, str], copy: str) -
         )
     others = dict.fromkeys(each.erasure.thread_id for each in there if each not in own)
     return Choice(own, tuple(others))
-
-
-def request_of(erasure: Erasure) -> ErasureRequested:
-    """The event that requests an erasure."""
-    items = None if erasure.message_id is None else (erasure.message_id,)
-    return ErasureRequested(erasure=erasure.id, items=items, code=erasure.code)
 
 
 class ErasureGap(Struct, frozen=True):
@@ -203,7 +197,7 @@ class Reapplication:
                 await self._eraser.erase(each.contents)
                 done.append(each)
             tell(number)
-        concerns = [rejections.Concern(each.address, request_of(each.erasure).items) for each in done]
+        concerns = [rejections.Concern(each.address, each.erasure.request.items) for each in done]
         await rejections.erase(self._js, concerns)
         await rejections.erase_waiting(self._js, concerns)
         return ReapplyResult(
@@ -216,7 +210,7 @@ class Reapplication:
     async def _gap(self, tenant: str, erasure: Erasure, record: ErasureRecord | None) -> ErasureGap | None:
         """What is missing of an erasure; ``None`` if nothing is, or nothing of what it takes is here."""
         address = Address(tenant, erasure.thread_id)
-        request = request_of(erasure)
+        request = erasure.request
         requested: Recorded | None = None
         concerned = completed = False
         contents: list[Loss] = []

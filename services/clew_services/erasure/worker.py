@@ -28,7 +28,7 @@ from clew_events.erasures import Erasure
 from clew_events.errors import ClewError, Conflict, Corrupt, Invalid, Unavailable
 from clew_events.subjects import ERASED_STREAM, Address, certificate_subject, event_stream, event_subject
 from clew_projections.history.histories import Histories
-from clew_projections.history.pending_erasures import ErasureRecord
+from clew_projections.history.pending_erasures import ErasureRecord, Request
 from clew_projections.indexer.machines import Machine, Machines
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.integrity.erasure_extent import Extent, read_extent
@@ -42,7 +42,7 @@ from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
 from clew_services.erasure.copy_records import CopyRecord, known_copies, name_copies
 from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
-from clew_services.erasure.log_sweep import RULE, LogSweep, NoSweep, Request, SweepRule
+from clew_services.erasure.log_sweep import RULE, LogSweep, NoSweep, SweepRule
 from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import rejections
@@ -200,9 +200,8 @@ class Worker:
             for record in wanted[shard]:
                 erasure = record.erasure
                 assert erasure.position is not None
-                items = (erasure.message_id,) if erasure.message_id is not None else None
                 subject = event_subject(shard, Address(record.tenant, erasure.thread_id))
-                request = Request(erasure.id, erasure.position.seq, items, erasure.code)
+                request = Request(erasure.position.seq, erasure.request)
                 requests.setdefault(subject, []).append(request)
             sweep = LogSweep(
                 self._parts.js,

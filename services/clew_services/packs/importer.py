@@ -25,7 +25,7 @@ from clew_projections.packs.check import Progress, commits
 from clew_projections.packs.pack import Pack
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.erasure.erasure_file import KnownErasures
-from clew_services.erasure.reapply import Reapplication, request_of
+from clew_services.erasure.reapply import Reapplication
 from clew_services.eventstore.write_probe import STALE
 from clew_services.nats_connection import Connection
 from clew_services.packs.check_pack import check_pack
@@ -89,7 +89,7 @@ class Importer:
         await self._store_certificates(pack)
         requests: dict[Address, list[ErasureRequested]] = {}
         for known in plan.erasures:
-            requests.setdefault(known.address, []).append(request_of(known.erasure))
+            requests.setdefault(known.address, []).append(known.erasure.request)
         shards = self._histories.shards
         lasts = {address: last.seq for address, last in plan.there.items()}
         writers = [_Writer(self._js, shard, lasts, progress) for shard in range(shards)]

@@ -57,7 +57,7 @@ def check_create(limits: Limits, messages: Sequence[NewMessage]) -> None:
 
 
 def check_add(limits: Limits, thread: str, existing: int, message: NewMessage) -> None:
-    """Check a message that is to be added to a thread of ``there`` messages.
+    """Check a message that is to be added to a thread of ``existing`` items.
 
     Raises:
         Invalid: the thread is full.
