@@ -1,4 +1,4 @@
-"""A lease: the right to serve the inbox, or to sign checkpoints, which one process has at a time.
+"""A lease: the right to serve the inbox, to sign checkpoints, to erase or to remove, which one process has at a time.
 
 The holder writes its key every :data:`RENEW` seconds. A process that stands by takes the lease when it has seen the key
 unchanged for :data:`TTL` seconds by its own clock; the write is guarded by the revision it saw. The holder counts from
@@ -13,13 +13,15 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable, Coroutine
 from secrets import token_hex
 from typing import Final
 
 import msgspec
 
-from clew_events.errors import Unavailable
+from clew_events.errors import Corrupt, Unavailable
 from clew_projections.kv.bucket import Bucket, LostRace, Value
+from clew_projections.wait import run_until_first
 
 TTL: Final = 5.0
 """Seconds without a renewal after which the holder is considered dead."""
@@ -137,6 +139,23 @@ class Lease:
                 await self._delete()
             except (Unavailable, LostRace) as fault:
                 _LOG.info("the lease on the %s was not given back: %s", self._key, fault)
+
+    async def work(self, task: Callable[[], Coroutine[None, None, object]], pause: float) -> None:
+        """Run a task that never ends, whenever this process has or can take the lease; until cancelled.
+
+        The task is cancelled when the lease is lost. It begins again ``pause`` seconds after that, or after it failed
+        with ``Unavailable`` or ``Corrupt``.
+        """
+        try:
+            while True:
+                try:
+                    if self.is_held or await self.take():
+                        await run_until_first(task(), self.keep())
+                except (Unavailable, Corrupt) as fault:
+                    _LOG.warning("%s waits for a retry: %s", self._key, fault)
+                await asyncio.sleep(pause)
+        finally:
+            await self.give_up()
 
     def _is_free(self, value: Value) -> bool:
         if not value.body:

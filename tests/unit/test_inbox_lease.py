@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from clew_events.errors import ClewError, Corrupt, Unavailable
 from clew_projections.kv.bucket import Bucket, Value
 from clew_services import lease as leases
 from clew_services.lease import Lease, LeaseLost
@@ -29,6 +30,8 @@ class Slow:
         await self.go_on.wait()
         self.revision += 1
         return self.revision
+
+    async def delete(self, _key: str, _revision: int) -> None: ...
 
 
 async def test_a_lease_that_slipped_is_not_held_again_by_a_renewal_that_comes_late(
@@ -54,3 +57,25 @@ async def test_a_lease_that_slipped_is_not_held_again_by_a_renewal_that_comes_la
         await keeping
     with pytest.raises(LeaseLost):
         lease.check()
+
+
+@pytest.mark.parametrize("fault", [Unavailable("no answer"), Corrupt("damaged")])
+async def test_work_under_a_lease_that_fails_begins_again(fault: ClewError) -> None:
+    begun, again = 0, asyncio.Event()
+
+    async def task() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise fault
+        again.set()
+        await asyncio.Event().wait()
+
+    lease = Lease(cast("Bucket", Slow()))
+    working = asyncio.create_task(lease.work(task, 0.0))
+    await again.wait()
+    assert lease.is_held
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert not lease.is_held

@@ -549,26 +549,12 @@ async def serve_erasure(
             param="signing_key",
         )
     worker = Worker(parts, key, encrypted=settings.encrypted_at_rest == "yes")
-    lease = Lease(Bucket(parts.js, LEASES), LEASE)
     if ready is not None:
         ready.set()
-    await run_until_first(_work(worker, lease), stop.wait())
 
-
-async def _work(worker: Worker, lease: Lease) -> None:
-    try:
+    async def work() -> None:
         while True:
-            try:
-                if lease.is_held or await lease.take():
-                    await run_until_first(_step_again_and_again(worker), lease.keep())
-            except Unavailable as fault:
-                _LOG.warning("erasures wait for a retry: %s", fault)
+            await worker.step()
             await asyncio.sleep(LOOK)
-    finally:
-        await lease.give_up()
 
-
-async def _step_again_and_again(worker: Worker) -> None:
-    while True:
-        await worker.step()
-        await asyncio.sleep(LOOK)
+    await run_until_first(Lease(Bucket(parts.js, LEASES), LEASE).work(work, LOOK), stop.wait())

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.commands import Command, DeleteThread, EraseThread
-from clew_events.errors import Conflict, Corrupt, Forbidden, Invalid, Rejected, Unavailable
+from clew_events.errors import Conflict, Corrupt, Forbidden, Invalid, Rejected
 from clew_events.subjects import Address, own_subjects
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -180,28 +180,16 @@ async def serve_retention(parts: RetentionParts, stop: asyncio.Event, ready: asy
     """Remove threads that are due until ``stop`` is set. One process of the deployment does so at a time."""
     if ready is not None:
         ready.set()
-    await run_until_first(_work(RetentionWorker(parts), Lease(Bucket(parts.js, LEASES), NAME)), stop.wait())
+    worker = RetentionWorker(parts)
 
-
-async def _work(worker: RetentionWorker, lease: Lease) -> None:
-    try:
+    async def work() -> None:
         while True:
-            try:
-                if lease.is_held or await lease.take():
-                    await run_until_first(_run_again_and_again(worker), lease.keep())
-            except (Unavailable, Corrupt) as fault:
-                _LOG.warning("retention waits for a retry: %s", fault)
-            await asyncio.sleep(AGAIN)
-    finally:
-        await lease.give_up()
+            state = await worker.run()
+            if state.deleted or state.erased:
+                _LOG.info(
+                    "retention: %d threads deleted, %d erased, %d held, %d waiting",
+                    *(state.deleted, state.erased, state.held, state.waiting),
+                )
+            await asyncio.sleep(EVERY)
 
-
-async def _run_again_and_again(worker: RetentionWorker) -> None:
-    while True:
-        state = await worker.run()
-        if state.deleted or state.erased:
-            _LOG.info(
-                "retention: %d threads deleted, %d erased, %d held, %d waiting",
-                *(state.deleted, state.erased, state.held, state.waiting),
-            )
-        await asyncio.sleep(EVERY)
+    await run_until_first(Lease(Bucket(parts.js, LEASES), NAME).work(work, AGAIN), stop.wait())
