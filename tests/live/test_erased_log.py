@@ -53,7 +53,7 @@ from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.compose import Clew, connect, connection
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.erasure.certificate import certify, read_certificate
+from clew_services.erasure.certificate import Knowledge, certify, read_certificate
 from clew_services.erasure.eraser import BEFORE, Budget, Eraser, Loss
 from clew_services.erasure.evidence import StoredEvidence
 from clew_services.integrity.integrity_report import report
@@ -461,7 +461,7 @@ async def test_what_is_gone_is_in_order_by_a_certificate_alone_and_forgeries_are
     assert extent is not None
     await unhurried(clew).erase([Loss(*each) for each in extent.contents.items()])
     assert await codes() == set()
-    note = certify(extent, erased_at=NOW, completed_at=NOW, done=(), remains=(), key=KEY)
+    note = certify(extent, Knowledge(), erased_at=NOW, completed_at=NOW, key=KEY)
     assert (await clew.js.publish(certificate_subject(erasure), note.note)).error is None
     assert await codes() == set()
     await request(clew, msgspec.structs.replace(record, status="completed"))
@@ -475,7 +475,7 @@ async def test_what_is_gone_is_in_order_by_a_certificate_alone_and_forgeries_are
     await unhurried(clew).erase([Loss(taken.position, (1,))])
     assert await codes() == {"missing_content"}
     # A certificate is changed.
-    forged = note.note.replace(b'"done":[]', b'"done":[""]')
+    forged = note.note.replace(b'"done":["contents', b'"done":["nothing')
     assert (await clew.js.publish(certificate_subject(erasure), forged)).error is None
     found = await verifier_of(clew).thread(THREAD)
     assert [each.code for each in found.findings] == ["wrong_certificate"]

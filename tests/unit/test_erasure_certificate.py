@@ -16,7 +16,7 @@ from clew_events.errors import Corrupt
 from clew_events.events import ErasureRequested, ItemDeleted, ThreadDeleted
 from clew_projections.integrity.erasure_extent import Extent, fault_of, read_extent
 from clew_services.checkpoints.note import SigningKey
-from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
+from clew_services.erasure.certificate import CertificateNote, Knowledge, certify, read_certificate
 from support.commits import CREATED, added, chain
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -46,7 +46,7 @@ async def extent_of(commits: Iterable[Recorded], message: str | None = None) -> 
 
 
 def signed(extent: Extent, key: SigningKey = KEY) -> CertificateNote:
-    return certify(extent, erased_at=AT, completed_at=AT, done=("log",), remains=(), key=key)
+    return certify(extent, Knowledge(), erased_at=AT, completed_at=AT, key=key)
 
 
 async def test_a_thread_takes_all_contents_of_its_earlier_commits() -> None:

@@ -14,7 +14,7 @@ from clew_events.events import ErasureCompleted, ErasureRequested, Event, ItemDe
 from clew_projections.integrity.erasure_check import Evidence, check_erasures
 from clew_projections.integrity.erasure_extent import Extent, ExtentFold
 from clew_services.checkpoints.note import SigningKey
-from clew_services.erasure.certificate import CertificateNote, certify
+from clew_services.erasure.certificate import CertificateNote, Knowledge, certify
 from clew_services.erasure.evidence import evidence_in
 from support.commits import CREATED, added, chain
 
@@ -38,7 +38,7 @@ def extent_of(history: list[Recorded], request: ErasureRequested) -> Extent:
 
 
 def signed(extent: Extent, key: SigningKey = KEY) -> CertificateNote:
-    return certify(extent, erased_at=AT, completed_at=AT, done=("log",), remains=(), key=key)
+    return certify(extent, Knowledge(), erased_at=AT, completed_at=AT, key=key)
 
 
 def without(history: Iterable[Recorded], gone: dict[int, set[int]]) -> list[Recorded]:
@@ -112,7 +112,7 @@ def test_an_erasure_under_way_explains_what_is_gone_and_what_is_not_yet(gone: di
         ),
         pytest.param(
             without(completed(NOTE), ERASED),
-            {ONE.erasure: evidence_in(NOTE.note.replace(b'"done":["log"]', b'"done":["all"]'), {})},
+            {ONE.erasure: evidence_in(NOTE.note.replace(b'"done":["contents', b'"done":["nothing'), {})},
             ("wrong_certificate", 3),
             id="altered, and no key given",
         ),

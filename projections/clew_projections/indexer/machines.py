@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -27,6 +27,8 @@ EVERY: Final = 60.0
 """Seconds between two reports of an indexer."""
 AGAIN: Final = 5.0
 """Seconds after which a report that failed is made again."""
+SILENT: Final = timedelta(seconds=180)
+"""Age of the last report of a machine after which nobody waits for it."""
 PREFIX: Final = "index"
 
 _LOG: Final = logging.getLogger("clew.index")

@@ -155,6 +155,22 @@ class ErasureRecords:
         stored = await self._js.newest_at_leader(ERASED_STREAM, certificate_subject(erasure_id), 0)
         return read_certificate(stored.body) if stored is not None else None
 
+    async def keep_certificate(self, made: CertificateNote) -> CertificateNote:
+        """Store the certificate of an erasure, and return it, or the one that is there already.
+
+        Raises:
+            Corrupt: that cannot be read.
+        """
+        ack = await self._js.publish(certificate_subject(made.certificate.erasure), made.note, {EXPECTED: "0"})
+        if ack.error is None:
+            return made
+        if ack.error.err_code not in WRONG_REVISION:
+            raise Unavailable(f"{ERASED_STREAM} refused a certificate: {ack.error.description}")
+        stored = await self.certificate(made.certificate.erasure)
+        if stored is None:
+            raise Unavailable(f"the certificate of '{made.certificate.erasure}' was removed meanwhile")
+        return stored
+
     async def _place(self, tenant: str, erasure_id: str) -> int:
         request = {"seq": 1, "next_by_subj": erasure_subject(tenant, erasure_id)}
         first = await self._js.from_leader(ERASED_STREAM, request)

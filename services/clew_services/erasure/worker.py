@@ -26,21 +26,20 @@ from clew_events import ids
 from clew_events.commands import CompleteErasure
 from clew_events.erasures import Erasure
 from clew_events.errors import ClewError, Conflict, Corrupt, Invalid, Unavailable
-from clew_events.subjects import ERASED_STREAM, Address, certificate_subject, event_stream, event_subject
+from clew_events.subjects import ERASED_STREAM, Address, event_stream, event_subject
 from clew_projections.history.histories import Histories
 from clew_projections.history.pending_erasures import ErasureRecord, Request
-from clew_projections.indexer.machines import Machine, Machines
+from clew_projections.indexer.machines import SILENT, Machine, Machines
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.integrity.erasure_extent import Extent, read_extent
-from clew_projections.kv.bucket import WRONG_REVISION, Bucket
+from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.jetstream import JetStream, stream_info
-from clew_projections.nats.stream_messages import EXPECTED
 from clew_projections.nats.stream_reads import PAGE
 from clew_projections.wait import run_all, run_until_first
 from clew_services.checkpoints.key_file import load_key
 from clew_services.checkpoints.note import SigningKey
-from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
-from clew_services.erasure.copy_records import CopyRecord, known_copies, name_copies
+from clew_services.erasure.certificate import Knowledge, certify
+from clew_services.erasure.copy_records import CopyRecord, known_copies
 from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
 from clew_services.erasure.log_sweep import RULE, LogSweep, NoSweep, SweepRule
 from clew_services.erasure.records import ErasureRecords
@@ -69,8 +68,6 @@ REFUSED: Final = 30.0
 """Seconds until an erasure that failed is tried again."""
 NEVER_ASKED: Final = timedelta(seconds=60)
 """Age of a record whose request is not in the log by then: its caller was told of no success."""
-SILENT: Final = timedelta(seconds=180)
-"""Age of the last report of a machine with an index, after which nobody waits for it."""
 RENEWALS_APART: Final = 24 * 3600.0
 """Seconds between two renewals of large buckets, each for all erasures since the one before."""
 WHO: Final = "clew"
@@ -445,7 +442,18 @@ class Worker:
     async def _complete(self, machines: Sequence[Machine], copies: Sequence[CopyRecord], record: ErasureRecord) -> None:
         erasure, task = record.erasure, self._tasks[record.erasure.id]
         await self._check_gone(task.extent)
-        certificate = await self._store(self._certify(record, task, machines, copies))
+        known = Knowledge(
+            left=erasure.left,
+            rejected=task.rejected,
+            machines=len(machines),
+            late=self._late(machines, record),
+            copies=copies,
+            encrypted=self._encrypted,
+            replicated=self._parts.replicated,
+        )
+        now = self._clock()
+        made = certify(task.extent, known, erased_at=erasure.erased_at or now, completed_at=now, key=self._key)
+        certificate = await self._parts.records.keep_certificate(made)
         command = CompleteErasure(
             id=ids.derive_id("cmd_completed_", erasure.id),
             thread_id=erasure.thread_id,
@@ -456,55 +464,9 @@ class Worker:
         completed_at = certificate.certificate.completed_at
         done = replace(erasure, status="completed", completed_at=completed_at, certificate=certificate.hash, fault=None)
         await self._write(record, done)
-        for known in (self._tasks, self._retry_at, self._left, self._records):
-            known.pop(erasure.id, None)
+        for each in (self._tasks, self._retry_at, self._left, self._records):
+            each.pop(erasure.id, None)
         _LOG.info("the erasure %s of tenant %s is completed", erasure.id, record.tenant)
-
-    def _certify(
-        self, record: ErasureRecord, task: _Task, machines: Sequence[Machine], copies: Sequence[CopyRecord]
-    ) -> CertificateNote:
-        now, taken = self._clock(), task.extent.taken
-        but = ", but for what remains of them" if record.erasure.left else ""
-        gone = "removed" if self._encrypted else "overwritten, or removed with their blocks,"
-        late = [f"the index of {each.host} in {each.folder}" for each in self._late(machines, record)]
-        done = (
-            f"contents {gone} in the log: {taken.contents}, of commits: {taken.commits}{but}",
-            f"records of rejected commands {'removed' if self._encrypted else 'overwritten'}: {task.rejected}",
-            f"indexes of machines made anew: {len(machines) - len(late)}, and the snapshots of them removed",
-            "buckets of views made anew",
-            "no file is left of the inbox as it was",
-        )
-        remains = [*record.erasure.left]
-        remains += [f"{each}: it did not report for {SILENT} and may have a copy until it does" for each in late]
-        if self._encrypted:
-            remains.append("JetStream encrypts its files, and so overwrote nothing: freed blocks, encrypted")
-        if self._parts.replicated:
-            remains.append("the Raft logs of the replicas, for some minutes after each step")
-            # nats-server (2.15.1) deletes without overwriting what it learns of from a snapshot of a stream.
-            remains.append("blocks of the log of a server that was down meanwhile, until it writes them anew")
-        remains += name_copies(copies, task.extent, record.erasure.erased_at or now)
-        remains.append("backups, audit packs, exports and mirrors that were made before, whether they are named or not")
-        return certify(
-            task.extent,
-            erased_at=record.erasure.erased_at or now,
-            completed_at=now,
-            done=done,
-            remains=tuple(remains),
-            key=self._key,
-        )
-
-    async def _store(self, made: CertificateNote) -> CertificateNote:
-        """Store a certificate, and return it, or the one that is there already."""
-        subject = certificate_subject(made.certificate.erasure)
-        ack = await self._parts.js.publish(subject, made.note, {EXPECTED: "0"})
-        if ack.error is None:
-            return made
-        if ack.error.err_code not in WRONG_REVISION:
-            raise Unavailable(f"{ERASED_STREAM} refused a certificate: {ack.error.description}")
-        stored = await self._parts.js.newest_at_leader(ERASED_STREAM, subject, 0)
-        if stored is None:
-            raise Unavailable(f"the certificate on {subject} was removed meanwhile")
-        return read_certificate(stored.body)
 
     async def _write(self, record: ErasureRecord, erasure: Erasure) -> ErasureRecord:
         """Write the next record of an erasure.
