@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from clew_events.commands import CreateThread, EraseThread, UpdateThread
 from clew_events.commit import record_hash
-from clew_events.errors import NotFound
+from clew_events.errors import NotFound, Unavailable
 from clew_events.queries import GetFeed, GetHistory, GetThread, ListMessagesAt
 from clew_events.replies import FeedEntry
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import ERASED_STREAM, Address, address_of, erased_subjects, event_stream
-from clew_projections.history.erased_commits import original_of
+from clew_projections.history.erased_commits import ErasedCommits, Swept, original_of
 from clew_projections.integrity.links import place_of
 from clew_projections.nats.jetstream import stream_state
 from clew_projections.nats.stream_messages import StoredMessage
@@ -28,12 +29,12 @@ from clew_services.backup.take_backup import take
 from clew_services.compose import Clew, connect, connection
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.erasure import worker as worker_module
-from clew_services.erasure.log_sweep import SweepRule
+from clew_services.erasure.log_sweep import LogSweep, SweepRule
 from clew_services.erasure.worker import Worker
 from clew_services.packs.check_pack import check_pack
 from clew_services.packs.exporter import Exporter
 from support.deployments import deployed
-from support.erasing import EVERY
+from support.erasing import EVERY, unhurried
 from support.erasure_worker import KEY, Killed, complete_all, worker
 from support.indexes import caught_up, fed
 from support.markers import find_marker, new_marker
@@ -215,6 +216,28 @@ async def test_where_a_thread_was_not_changed_for_long_contents_are_deleted_sing
     assert (
         "shard 0 is not swept, and contents go one by one: sequence 1 of CLEW_EVT_00 is the last of its" in caplog.text
     )
+
+
+async def test_a_sweep_that_another_process_overtook_records_nothing(server: EmbeddedServer) -> None:
+    async with connect(server.url, name="clew") as clew, projecting(clew):
+        for number in range(6):
+            await write(clew, name(number), "to be erased")
+        await erase(clew, *(name(number) for number in range(6)))
+
+        def sweep(most: int) -> LogSweep:
+            rule = replace(EVERY, most=most)
+            return LogSweep(clew.connection.js, unhurried(clew), 0, {}, replicated=False, rule=rule)
+
+        overtaken = sweep(3).run()
+        await anext(overtaken)
+        async for _ in sweep(5).run():
+            pass
+        swept = ErasedCommits(clew.connection.js, replicated=False)
+        assert await swept.read_swept(0) == Swept(1, 6)
+        with pytest.raises(Unavailable, match="another process sweeps"):
+            async for _ in overtaken:
+                pass
+        assert await swept.read_swept(0) == Swept(1, 6)
 
 
 async def test_a_swept_commit_without_its_copy_is_damage_and_named(server: EmbeddedServer) -> None:

@@ -209,7 +209,7 @@ class LogSweep:
                 await self._eraser.erase([Loss(Position(self.shard, seq), self._due.get(seq, ()))])
                 yield
         swept = Swept(before.first if before.until else start, planned.until)
-        await self._record(swept)
+        await self._record(before, swept)
         await self._purge(swept)
         extents = await self._extents(planned.until)
         self.result = Result(planned.until, planned.count, extents)
@@ -323,14 +323,16 @@ class LogSweep:
                 f"{ERASED_STREAM} did not take the copies of a sweep of {self._stream}", code="not_copied"
             )
 
-    async def _record(self, swept: Swept) -> None:
+    async def _record(self, before: Swept, swept: Swept) -> None:
         stored = await self._js.newest_at_leader(ERASED_STREAM, swept_subject(self.shard), 0)
         guard = {EXPECTED: str(stored.seq if stored is not None else 0)}
-        ack = await self._js.publish(swept_subject(self.shard), msgspec.json.encode(swept), guard)
-        if ack.error is not None and ack.error.err_code in WRONG_REVISION:
-            raise Unavailable(f"another process sweeps {self._stream}", code="sweep_under_way")
-        if ack.error is not None:
-            raise Unavailable(f"{ERASED_STREAM} refused a record: {ack.error.description}", code="record_refused")
+        if await self._erased.read_swept(self.shard) == before:
+            ack = await self._js.publish(swept_subject(self.shard), msgspec.json.encode(swept), guard)
+            if ack.error is None:
+                return
+            if ack.error.err_code not in WRONG_REVISION:
+                raise Unavailable(f"{ERASED_STREAM} refused a record: {ack.error.description}", code="record_refused")
+        raise Unavailable(f"another process sweeps {self._stream}", code="sweep_under_way")
 
     async def _purge(self, swept: Swept) -> None:
         if swept.until <= 1:
