@@ -139,9 +139,9 @@ def _redact(stored: StoredMessage, requests: list[ErasureRequested]) -> StoredMe
     What it requests itself is taken from the requests: that erases nothing of what follows, as of an item whose id is
     used again.
     """
-    commit = decode(stored.body) if requests else None
-    if commit is None:
+    if not requests:
         return stored
+    commit = decode(stored.body)
     made = {event.request.erasure for event in commit.events if isinstance(event, ThreadEvent) and event.request}
     requests[:] = [request for request in requests if request.erasure not in made]
     numbers = {number for request in requests for number in lines_to_erase(commit, request)}
