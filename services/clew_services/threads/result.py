@@ -39,7 +39,6 @@ from clew_projections.api_objects import content_object, held_thread, item_objec
 from clew_projections.apply import advance_items
 from clew_projections.views import ItemView, ThreadView
 from clew_services.threads.stored_content import parts_of
-from clew_services.threads.tenant_rules import retention_effect
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -114,7 +113,7 @@ def outcome(  # noqa: C901 - one case a command
 def _ordered(command: OnTenant, done: Outcome) -> Outcome:
     match command:
         case SetRetention():
-            return replace(done, retention=retention_effect(command))
+            return done  # What it is about is measured by the handler.
         case PlaceStandingHold():
             return replace(done, standing=FilterHold(id=command.hold, where=command.where))
         case RemoveRetention():
