@@ -273,13 +273,13 @@ def sign_statement(statement: RetentionStatement, key: SigningKey) -> SignedStat
     return SignedStatement(statement, key.sign(_ENCODE(statement) + b"\n"))
 
 
-def read_statement(note: bytes, key: VerifierKey | None = None) -> SignedStatement:
-    """Read a signed statement, and verify its signature if a key is given.
+def read_statement(note: bytes, key: VerifierKey) -> SignedStatement:
+    """Read a signed statement, and verify its signature.
 
     Raises:
         Corrupt: it is none, was altered, or is signed with another key.
     """
-    text = key.text(note) if key is not None else parts(note)[0]
+    text = key.text(note)
     try:
         return SignedStatement(_DECODE(text), note)
     except UNREADABLE as fault:
