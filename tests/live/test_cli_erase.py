@@ -94,6 +94,8 @@ def test_several_threads_and_beginnings_of_ids_are_erased_at_once(cli: Cli) -> N
     table = cli.done("erasures", "list", "--status", "completed")
     assert all((thread in table) == (thread != threads[2]) for thread in threads)
     assert "several threads" in cli.refused(1, "erase", create(cli)[:7], "--yes")
+    conversation = create(cli, "--id", f"conv_{'5a' * 24}")
+    assert cli.json("erase", conversation[:40], "--dry-run")["threads"] == [conversation]
 
 
 def test_a_message_is_erased_and_its_thread_lives_on(cli: Cli) -> None:

@@ -7,15 +7,14 @@ from typing import Final
 
 import click
 
+from clew_events import ids
 from clew_events.client import Clew
 from clew_events.commit import Position
 from clew_events.errors import ClewError, NotFound
-from clew_events.list_query import Condition, positions_text
+from clew_events.list_query import PREFIXES, Condition, positions_text
 from clew_services.cli import options
 from clew_services.cli.terminal import echo
 
-_WHOLE: Final = len("thread_") + 24
-"""The length of an id that Clew makes; a shorter one may be the beginning of an id."""
 _ARGUMENT: Final = click.Argument(["thread"])
 
 Refused = tuple[str, ClewError]
@@ -41,8 +40,8 @@ def resolve_ids(threads: Iterable[str], tenant: str, nats: str) -> list[str]:
 
 def _resolve(thread: str, tenant: str, nats: str) -> str:
     """The id that begins so, or what was given if no other id does."""
-    if len(thread) >= _WHOLE:
-        return thread
+    if len(thread) >= len(ids.thread_id(conversation=thread.startswith(PREFIXES["conversation"]))):
+        return thread  # as long as an id that Clew makes
     from clew_services.cli.thread_prefix import complete_id  # noqa: PLC0415 - seldom needed
 
     try:
