@@ -15,7 +15,7 @@ from clew_projections.index.match import MatchedThread, match, needs_actors
 from clew_projections.lru_cache import LRUCache
 from clew_projections.nats.replica_reads import pages
 from clew_projections.nats.stream_reads import Reads
-from clew_projections.tenant_state import TenantState, evolve_tenant
+from clew_projections.tenant_state import StandingHold, TenantState, evolve_tenant
 from clew_projections.views import ThreadView, absent
 
 
@@ -54,8 +54,8 @@ class TenantHistories:
         self._folded.put(tenant, folded)
         return folded.state
 
-    async def find_holds(self, view: ThreadView) -> tuple[str, ...]:
-        """Return the names of the standing holds that cover a thread as it is in a view, by the orders in force now.
+    async def find_holds(self, view: ThreadView) -> dict[str, StandingHold]:
+        """Return the standing holds that cover a thread as it is in a view, by name, by the orders in force now.
 
         Raises:
             Corrupt: the tenant's own history, a filter in it, or the thread's history cannot be read.
@@ -63,7 +63,7 @@ class TenantHistories:
         """
         holds = (await self.state(view.tenant)).holds
         thread = await self.matched(view, (hold.condition for hold in holds.values()))
-        return tuple(name for name, hold in holds.items() if match(hold.condition, thread))
+        return {name: hold for name, hold in holds.items() if match(hold.condition, thread)}
 
     async def matched(self, view: ThreadView, conditions: Iterable[Condition]) -> MatchedThread:
         """Return a thread as conditions look at it: its view, and the actors if one of them asks for these.

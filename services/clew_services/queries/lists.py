@@ -88,11 +88,10 @@ class Lists:
     async def holds_of(self, view: ThreadView, hold: str | None, position: Position) -> HoldPage:
         """The legal holds of one thread, and the standing ones that cover it, or those named ``hold``."""
         covering = await self.tenants.find_holds(view)
-        standing = await self.standing(view.tenant, hold)
         data = (held_thread(view),) if view.holds and hold in {None, *view.holds} else ()
         return HoldPage(
             data=data,
-            standing=tuple(each for each in standing if each.id in covering),
+            standing=standing_objects({name: each for name, each in covering.items() if hold in {None, name}}),
             first_id=data[0].id if data else None,
             last_id=data[0].id if data else None,
             has_more=False,

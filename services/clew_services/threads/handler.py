@@ -360,7 +360,7 @@ class Handler:
         if isinstance(task.command, TenantCommand):
             return replace(ground, tenant=await self._tenants.state(task.address.tenant))
         if isinstance(task.command, ErasureCommand) and ground.thread.n:
-            return replace(ground, standing=await self._tenants.find_holds(ground.thread))
+            return replace(ground, standing=tuple(await self._tenants.find_holds(ground.thread)))
         return ground
 
     async def _items(self, task: _Task, present: CurrentThread) -> tuple[ItemView, ...]:
