@@ -14,6 +14,7 @@ from clew_events.commit import Recorded
 from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt
 from clew_events.events import ErasureRequested, ItemDeleted, ThreadDeleted
+from clew_projections.indexer.machines import Machine
 from clew_projections.integrity.erasure_extent import Extent, fault_of, read_extent
 from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, Knowledge, certify, read_certificate
@@ -82,6 +83,18 @@ async def test_a_certificate_is_read_back_as_it_was_signed() -> None:
     assert read_certificate(made.note, KEY.verifier) == made
     assert made.hash == sha256(made.note).hexdigest()
     assert fault_of(made.certificate, await extent_of(THREAD_ENDS)) is None
+
+
+async def test_a_certificate_says_what_was_not_overwritten_and_which_index_may_have_a_copy() -> None:
+    late = Machine(id="m", host="far", folder="/index", clean={}, seen_at=AT)
+    known = Knowledge(left=("sequence 3 was not overwritten",), machines=3, late=(late,))
+    said = certify(await extent_of(THREAD_ENDS), known, erased_at=AT, completed_at=AT, key=KEY).certificate
+    assert said.remains[:2] == (
+        "sequence 3 was not overwritten",
+        "the index of far in /index: it did not report for 0:03:00 and may have a copy until it does",
+    )
+    assert said.done[0].endswith("of commits: 2, but for what remains of them")
+    assert said.done[2] == "indexes of machines made anew: 2, and the snapshots of them removed"
 
 
 async def test_an_altered_certificate_or_one_by_another_key_is_named() -> None:
