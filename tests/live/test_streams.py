@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
-from clew_events.subjects import ERASED_STREAM, event_stream
+from clew_events.subjects import event_stream
 from clew_projections.generations.record import Alias
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.position import read_position
@@ -330,15 +330,6 @@ async def test_a_changed_setting_is_refused_by_name_with_both_values(
         assert refusal.value.code == "changed_stream"
         assert refusal.value.message.startswith(f"{name} was changed: its '{setting}' is ")
     assert await everything(js) == changed
-
-
-async def test_a_log_of_an_earlier_version_that_cannot_be_swept_is_taken_as_it_is(js: JetStream) -> None:
-    for config in topology.streams(2, 1, LARGEST):
-        earlier = {"deny_purge": True} if str(config["name"]).startswith("CLEW_EVT") else {}
-        earlier |= {"allow_atomic": False} if config["name"] == ERASED_STREAM else {}
-        await js.api(f"STREAM.CREATE.{config['name']}", {**config, **earlier})
-    await init(js)
-    await provision.verify(js)
 
 
 async def test_no_message_can_roll_up_the_log(js: JetStream) -> None:

@@ -187,7 +187,6 @@ class LogSweep:
             Corrupt: the beginning of the shard is damaged.
             Unavailable: JetStream does not answer, or refused. Begin again.
         """
-        await self._check_allowed()
         before = await self._erased.read_swept(self.shard)
         first = (await stream_info(self._js, self._stream)).state.first_seq
         if first < before.until:
@@ -213,13 +212,6 @@ class LogSweep:
         await self._purge(swept)
         extents = await self._extents(planned.until)
         self.result = Result(planned.until, planned.count, extents)
-
-    async def _check_allowed(self) -> None:
-        log, copies = [(await stream_info(self._js, each)).config for each in (self._stream, ERASED_STREAM)]
-        if log.get("deny_purge") or not copies.get("allow_atomic"):
-            raise NoSweep(
-                "its streams were made by an earlier version; a backup that is restored has them as they must be"
-            )
 
     async def _survey(self, start: int, survey: Survey) -> AsyncGenerator[None, None]:
         """Go through the shard up to the first commit that is the last of its thread."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from clew_events.errors import Corrupt
-from clew_events.subjects import ERASED_STREAM, event_stream
 from clew_projections.nats.jetstream import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, JetStream, find_consumer, find_stream
 from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.eventstore.topology import SHARDS, Config
@@ -140,8 +139,6 @@ def check_same(name: str, wanted: Config, found: Config) -> None:
         actual = found.get(setting, _ABSENT.get(setting))
         if setting == "description" or setting in _SERVER_CHOICES:
             continue
-        if isinstance(actual, bool) and name.startswith(_EARLIER.get((setting, actual), "-")):
-            continue
         if isinstance(value, Mapping) and isinstance(actual, Mapping):
             actual = {key: actual.get(key) for key in value}
         if actual != value:
@@ -165,11 +162,6 @@ _NEVER: Final = (
     *("mirror", "sources", "subject_transform", "discard_new_per_subject"),
     *("filter_subject", "filter_subjects", "headers_only", "pause_until", "inactive_threshold", "deliver_subject"),
 )
-# What streams have that were made before there were sweeps, by how their names begin. They are not swept.
-_EARLIER: Final[Mapping[tuple[str, bool], str]] = {
-    ("deny_purge", True): event_stream(0).removesuffix("00"),
-    ("allow_atomic", False): ERASED_STREAM,
-}
 # The server omits these settings from its answers when they have their zero value.
 _ABSENT: Final[Config] = {
     "allow_rollup_hdrs": False,
