@@ -103,7 +103,10 @@ class MessageChange(Struct, frozen=True, kw_only=True):
 
 
 class ItemChange(Struct, frozen=True):
-    """An item that the Threads API cannot show, before and after, omitted where it was not there."""
+    """An item before and after, omitted where it was not there: one that the Threads API cannot show.
+
+    So is a message of which it shows nothing that differs.
+    """
 
     id: str
     change: How
@@ -166,13 +169,15 @@ class ExpirySet(Struct, frozen=True, kw_only=True):
 
 
 class MessageBlame(Struct, frozen=True, kw_only=True):
-    """A message or another item, and the commits that added it, last changed it, and deleted it, if it was deleted.
+    """A message or another item, and the commits that added it, last replaced it, last changed it, and deleted it.
 
+    Null where none did. What an item says, but for single keys of its metadata, is as it was added or last replaced.
     The metadata of a deleted one is as it was when it was deleted.
     """
 
     id: str
     added: Origin
+    replaced: Origin | None
     changed: Origin
     deleted: Origin | None
     metadata: tuple[KeySet, ...]

@@ -369,6 +369,11 @@ class ErasedItemEvent(ItemEvent, frozen=True, kw_only=True, tag_field="type", ta
         """What the event does to the item."""
         return _EFFECTS[self.of]
 
+    @property
+    def replaces(self) -> bool:
+        """Whether the event gave the item another content."""
+        return self.of == ItemReplaced.__name__
+
 
 Event = StoredEvent | ErasedThreadEvent | ErasedItemEvent
 """What a commit is read with: where a content was erased, what its record still says."""

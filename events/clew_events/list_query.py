@@ -112,8 +112,8 @@ class Condition(Request, frozen=True, kw_only=True):
     """A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
 
     ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
-    their actors, ``messages`` is the number of messages, and ``hold`` a legal hold. ``expires_at`` is when the thread
-    expires: no bound holds for one that does not.
+    their actors, ``messages`` is the number of items of all types, and ``hold`` a legal hold. ``expires_at`` is when
+    the thread expires: no bound holds for one that does not.
     """
 
     every: tuple[Condition, ...] | None = field(default=None, name="and")

@@ -33,7 +33,8 @@ class Excerpt(Struct, frozen=True, kw_only=True):
 class ListedThread(Thread, frozen=True, kw_only=True):
     """A thread in a list, with the values that lists are filtered and ordered by.
 
-    ``updated_at`` is in Unix seconds, ``version`` is the number of the latest commit. Only a search has ``excerpt``.
+    ``updated_at`` is in Unix seconds, ``version`` is the number of the latest commit. ``message_count``
+    counts items of all types. Only a search has ``excerpt``.
     """
 
     updated_at: int

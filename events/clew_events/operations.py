@@ -145,7 +145,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
         "The place in the order before which the page ends: an id, a number, or what an earlier answer calls "
         "`previous`. Without `after` it is the page right before that place."
     ),
-    "search": "Words that a message of the thread has, all of them.",
+    "search": "Words that an item of the thread has, all of them.",
     "count": "`true` to have them counted.",
     "at_least": "The position that the answer contains at least: `Clew-Position` of an earlier answer.",
     "query": "The whole question as JSON, as `list_threads` takes it.",

@@ -106,7 +106,10 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 class Moment(Struct, frozen=True, kw_only=True):
-    """A thread as it was after commit ``n``, made at ``at``; null if it had been deleted by then."""
+    """A thread as it was after commit ``n``, made at ``at``; null if it had been deleted by then.
+
+    ``message_count`` counts its items of all types.
+    """
 
     position: Position
     n: int

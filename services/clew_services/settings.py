@@ -85,7 +85,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_message: Annotated[int, Setting("Largest text of a message, in bytes.", 1024, MAX_PAYLOAD, " bytes")] = (
         DEFAULT.message
     )
-    max_messages: Annotated[int, Setting("Most messages in a thread.", 1, MAX_ORDINAL)] = DEFAULT.messages
+    max_messages: Annotated[int, Setting("Most items in a thread, messages and others.", 1, MAX_ORDINAL)] = (
+        DEFAULT.messages
+    )
     max_create: Annotated[
         int, Setting("Most messages in a request that creates a thread; 100 at most.", 0, DEFAULT.create)
     ] = DEFAULT.create

@@ -147,6 +147,45 @@ def test_blame_answers_who_removed_a_key(cli: Cli, thread: str) -> None:
     assert "thread_nobody" in cli.refused(6, "blame", "thread_nobody")
 
 
+def test_an_item_that_was_replaced_is_told_by_every_command_about_the_past(cli: Cli, tmp_path: Path) -> None:
+    def call(eur: int) -> str:
+        return f'{{"type":"function_call","id":"fc_1","arguments":"{{\\"eur\\":{eur}}}","note":"\\u009b"}}'
+
+    thread = cli.json("thread", "create", "--id", "conv_past", "--message", "Pay")["thread"]["id"]
+    cli.done("item", "add", thread, stdin=call(10))
+    cli.done("item", "replace", thread, "fc_1", "--actor", "mallory", stdin=call(9999))
+    cli.done("export", "--thread", thread, "--out", str(pack := tmp_path / "pack"))
+    before, after = call(10), call(9999)
+    for where in ((), ("--pack", str(pack))):
+        blamed = cli.lines("blame", thread, *where)
+        assert any(line.startswith("fc_1  replaced by mallory, ") for line in blamed)
+        assert any(line.startswith("fc_1  added by tester, ") for line in blamed)
+        (told,) = [item for item in cli.json("blame", thread, *where)["messages"] if item["id"] == "fc_1"]
+        assert [told[what] and told[what]["n"] for what in ("added", "replaced", "changed", "deleted")] == [
+            2,
+            3,
+            3,
+            None,
+        ]
+        for lines in (
+            cli.lines("diff", thread, "2", *where),
+            cli.lines("history", thread, "-p", "--start", "3", *where),
+        ):
+            assert [line.strip() for line in lines if "eur" in line] == [f"- fc_1 {before}", f"+ fc_1 {after}"]
+        shown = cli.lines("state", thread, "--as-of", "2", *where)
+        assert [line.split() for line in shown if line.startswith("items")] == [["items", "2"]]
+        assert [" ".join(line.split()[3:]) for line in shown[-2:]] == ["user Pay", f"function_call {before}"]
+        assert after in cli.lines("state", thread, *where)[-1]
+        whole = cli.json("state", thread, "--as-of", "2", *where)
+        assert [len(whole[what]) for what in ("messages", "items")] == [1, 2]
+        assert whole["items"][1] == json.loads(before)
+        assert ["items", "2"] in [line.split() for line in cli.lines("replay", thread, *where)]
+    assert cli.lines("item", "get", thread, "fc_1", "--as-of", "2") == [before]
+    assert cli.lines("item", "list", thread, "--as-of", "2", "--order", "desc", "--limit", "1")[0] == before
+    assert cli.json("item", "list", thread, "--as-of", "1")["items"]["data"][0]["role"] == "user"
+    assert "there are more: --after fc_1" in cli("item", "list", thread, "--order", "desc", "--limit", "1").stderr
+
+
 def test_following_shows_commits_as_they_happen(cli: Cli, up: Up, tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "clew_services.cli", "replay", "--follow", "--json", "--tenant", "live"]
     env = {**environment(), "CLEW_NATS": up.nats_url}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET
+import click
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from clew_events.codec import decode, redact
 from clew_events.commit import Recorded
 from clew_events.events import (
     ErasureRequested,
+    ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
     ItemReplaced,
@@ -22,7 +24,7 @@ from clew_projections.audit.as_of import ThreadAsOf
 from clew_projections.audit.blame import blame
 from clew_projections.audit.diff import difference
 from clew_projections.audit.moments import NOW, Moment
-from clew_services.cli.commit_lines import change_lines, role_of, words_of
+from clew_services.cli.commit_lines import change_lines, item_words
 from clew_services.cli.thread import thread_facts
 from support.commits import CREATED, THREAD, added, chain
 
@@ -62,15 +64,15 @@ def test_an_erased_message_is_there_until_it_is_deleted_and_said_to_be_erased() 
     assert (view.erased, view.deleted, view.gone) == (True, False, True)
     assert fold_items({1}, [MESSAGE_ERASED[1], MESSAGE_ERASED[3]]) == {1: view}
     shown = message_object(view)
-    assert (shown.erased, shown.content, words_of(shown), role_of(shown)) == (True, (), "(erased)", "?")
+    assert (shown.erased, shown.content, item_words(view)) == (True, (), ("?", "(erased)"))
     later = as_of(5, MESSAGE_ERASED)
     assert fold_items({1}, MESSAGE_ERASED)[1].deleted
     assert set(later.places) == {2}
 
 
 def test_a_message_that_has_its_contents_is_not_said_to_be_erased() -> None:
-    shown = message_object(fold_items({2}, MESSAGE_ERASED[:4])[2])
-    assert (shown.erased, words_of(shown), role_of(shown)) == (UNSET, "two", "user")
+    view = fold_items({2}, MESSAGE_ERASED[:4])[2]
+    assert (message_object(view).erased, item_words(view)) == (UNSET, ("user", "two"))
 
 
 def test_a_thread_is_said_to_be_erased_where_its_own_contents_are_missing() -> None:
@@ -103,7 +105,10 @@ def test_a_difference_names_a_message_whose_only_change_was_erased() -> None:
 
 def test_a_difference_names_a_message_that_was_replaced_under_the_same_metadata() -> None:
     history = chain([CREATED], [ONE], [ItemReplaced(item=ONE.item, message=TWO.message)])
-    assert [each.change for each in difference(HERE, history, Moment(n=2), Moment(n=3)).messages] == ["changed"]
+    found = difference(HERE, history, Moment(n=2), Moment(n=3))
+    assert [each.change for each in found.messages] == ["changed"]
+    lines = [click.unstyle(line).strip() for line in change_lines(found)]
+    assert lines == [f"- {ONE.item} user: one", f"+ {ONE.item} user: two"]
 
 
 def test_a_difference_up_to_the_erasure_of_a_thread_has_no_message_after_it() -> None:
@@ -113,6 +118,24 @@ def test_a_difference_up_to_the_erasure_of_a_thread_has_no_message_after_it() ->
     found = difference(HERE, [*left, history[2]], Moment(n=0), Moment(n=3))
     assert found.status.after == "erased"
     assert [(each.id, each.change, each.after) for each in found.messages] == [(ONE.item, "added_and_deleted", None)]
+
+
+def test_a_difference_names_an_item_whose_contents_are_missing() -> None:
+    events = [event(item="a", ordinal=1, body=Raw(b'{"type":"call"}')) for event in (ItemAdded, ItemReplaced)]
+    history = chain([CREATED], *([event] for event in events))
+    left = [replace(each, commit=decode(redact(each.body, {1}))) for each in history]
+    assert "a was changed (erased)" in "".join(change_lines(difference(HERE, left, Moment(n=2), NOW)))
+    assert "+ a (erased)" in "".join(change_lines(difference(HERE, left, Moment(n=1), NOW)))
+    (item,) = blame(HERE, left, NOW).messages
+    assert (item.added.n, item.replaced and item.replaced.n) == (2, 3)
+
+
+def test_blame_names_who_replaced_a_message_whatever_came_after() -> None:
+    later = [ItemMetadataUpdated(item=ONE.item, set={"a": "1"}, unset=())], [ItemDeleted(item=ONE.item)]
+    (item,) = blame(
+        HERE, chain([CREATED], [ONE], [ItemReplaced(item=ONE.item, message=TWO.message)], *later), NOW
+    ).messages
+    assert [did and did.n for did in (item.added, item.replaced, item.changed, item.deleted)] == [2, 3, 5, 5]
 
 
 def test_blame_says_that_contents_are_missing() -> None:

@@ -306,7 +306,9 @@ _BLAME: Final = Blame(
     metadata=(KeySet(key="order", value="4711", by=_BY[0]), KeySet(key="carrier", value="bike", by=_BY[1])),
     removed=(),
     tool_resources=(),
-    messages=(MessageBlame(id=_MESSAGE, added=_BY[0], changed=_BY[0], deleted=None, metadata=(), removed=()),),
+    messages=(
+        MessageBlame(id=_MESSAGE, added=_BY[0], replaced=None, changed=_BY[0], deleted=None, metadata=(), removed=()),
+    ),
 )
 _SIGNED: Final = (
     f'{{"v":1,"log":"{"c1" * 16}","number":1,"at":"2026-11-22T22:05:00Z","prev":null,"shards":[{{"seq":23,"threads":2,'

@@ -86,6 +86,7 @@ class _Item(Struct):
     added: Origin
     changed: Origin
     keys: _Keys
+    replaced: Origin | None = None
     deleted: Origin | None = None
 
 
@@ -142,7 +143,7 @@ class BlameFold:
                 item.keys.change(event.set, event.unset, by)
             case ItemReplaced():
                 item = self._item(event)
-                item.changed = by
+                item.changed = item.replaced = by
                 item.keys.replace(_metadata(event), by)
             case ItemDeleted():
                 item = self._item(event)
@@ -162,6 +163,7 @@ class BlameFold:
             case ErasedItemEvent():
                 item = self._add(event, by) if event.effect == "creates" else self._item(event)
                 item.changed = by
+                item.replaced = by if event.replaces else item.replaced
             case _:
                 assert_never(event)
 
@@ -206,6 +208,7 @@ class BlameFold:
                 MessageBlame(
                     id=item.id,
                     added=item.added,
+                    replaced=item.replaced,
                     changed=item.changed,
                     deleted=item.deleted,
                     metadata=item.keys.there,

@@ -125,7 +125,8 @@ class DiffFold:
             if was is not None and now is not None and not now.erased and _says_the_same(was, now):
                 continue
             old, new = (shown_message(each) if each is not None else None for each in (was, now))
-            if (old is None) != (was is None) or (new is None) != (now is None):
+            unshown = (old is None) != (was is None) or (new is None) != (now is None)
+            if unshown or (old is not None and old == new and not old.erased):
                 objects = (item_object(each) if each is not None else UNSET for each in (was, now))
                 yield ItemChange(after.id, _how(was, now), *objects)
                 continue

@@ -27,7 +27,7 @@ _COMMANDS = {
     "item": "Add, read, replace and delete the items of a thread.",
     "history": "Show a thread's commits.",
     "replay": "Show a thread as of a moment, or follow commits as they are stored.",
-    "state": "Show a thread and its messages, now or as of a moment.",
+    "state": "Show a thread and its items, now or as of a moment.",
     "diff": "Show what changed in a thread between two moments.",
     "blame": "Show who last set each part of a thread, and who removed each removed part.",
     "erase": "Erase threads, or a message, for good.",

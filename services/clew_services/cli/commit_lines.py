@@ -7,13 +7,19 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from clew_events.audit_replies import Difference, KeyChange, Origin
+import msgspec
+from msgspec import UnsetType
+
+from clew_events.audit_replies import Difference, KeyChange, MessageChange, Origin
 from clew_events.commit import Commit
 from clew_events.content import ImageFile, ImageUrl
+from clew_events.items import Item, message_in, read_fields
 from clew_events.objects import Message, TextPart
 from clew_events.replies import MissingCommits
+from clew_projections.api_objects import content_object, item_object
+from clew_projections.views import ItemView
 from clew_services.cli import output, terminal
-from clew_services.cli.event_words import describe, expiry
+from clew_services.cli.event_words import describe, expiry, kind_of
 from clew_services.cli.terminal import Markup, style
 
 _UNITS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "days"))
@@ -75,15 +81,24 @@ def change_lines(difference: Difference) -> Iterator[str]:
     if difference.expires_after:
         expiries = (difference.expires_after.before, difference.expires_after.after)
         yield from _pair("expires ", *(None if each is None else expiry(each) for each in expiries))
+    yield from _item_changes(difference)
+
+
+def _item_changes(difference: Difference) -> Iterator[str]:
     for message in difference.messages:
         if message.change == "added_and_deleted":
             yield f"{_INDENT}{message.id} was added and deleted in between"
         elif message.after is not None and message.after.erased is True and message.change == "changed":
             yield f"{_INDENT}{message.id} was changed (erased)"
-        elif message.change == "changed":
-            yield from _keys(f"{message.id} ", message.metadata)
         else:
-            yield from _pair("", _message_text(message.before), _message_text(message.after))
+            yield from _contents(message)
+            if message.change == "changed":
+                yield from _keys(f"{message.id} ", message.metadata)
+    for item in difference.items:
+        if item.before == item.after:
+            yield f"{_INDENT}{item.id} was changed (erased)"
+        else:
+            yield from _pair(f"{item.id} ", _item_text(item.before), _item_text(item.after))
 
 
 def _keys(prefix: str, changes: Sequence[KeyChange]) -> Iterator[str]:
@@ -99,20 +114,39 @@ def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
         yield style(f"{_INDENT}+ {name}{after}", fg="green")
 
 
-def _message_text(message: Message | None) -> str | None:
-    if message is None:
+def _contents(change: MessageChange) -> Iterator[str]:
+    """What a message says, before and after, unless it says the same in both."""
+    both = (change.before, change.after)
+    before, after = (None if each is None else f"{each.id} {_message_text(each)}" for each in both)
+    if before == after:  # Other parts and attachments are not in the text.
+        before, after = (
+            None if each is None else f"{each.id} {msgspec.json.encode((each.content, each.attachments)).decode()}"
+            for each in both
+        )
+    if before != after:
+        yield from _pair("", before, after)
+
+
+def _message_text(message: Message) -> str:
+    return "?: (erased)" if message.erased is True else f"{message.role}: {text_of(message.content)}"
+
+
+def _item_text(item: Item | UnsetType) -> str | None:
+    if isinstance(item, UnsetType):
         return None
-    return f"{message.id} {role_of(message)}: {words_of(message)}"
+    # What was given has a type or a role.
+    return "(erased)" if read_fields(item).keys() == {"id", "erased"} else bytes(item).decode()
 
 
-def role_of(message: Message) -> str:
-    """A message's role, unless it was erased and is not known."""
-    return "?" if message.erased is True else message.role
-
-
-def words_of(message: Message) -> str:
-    """A message's text, or that it was erased."""
-    return "(erased)" if message.erased is True else text_of(message.content)
+def item_words(item: ItemView) -> tuple[str, str]:
+    """The role of a message and its text, or the type of another item and its JSON."""
+    if item.erased:
+        return "?", "(erased)"
+    message = message_in(item.body) if item.body is not None else item.message
+    if message is not None:
+        return message.role, text_of(content_object(message.content))
+    body = item_object(item)
+    return kind_of(body), bytes(body).decode()
 
 
 def text_of(content: Sequence[TextPart | ImageFile | ImageUrl]) -> str:

@@ -32,7 +32,7 @@ from clew_events.events import (
     ThreadDeleted,
     type_of,
 )
-from clew_events.items import message_in
+from clew_events.items import message_in, read_fields, read_text
 from clew_events.items import type_of as item_type
 
 _EXCERPT: Final = 40
@@ -104,11 +104,17 @@ def _difference(changed: Mapping[str, str], removed: Sequence[str]) -> list[str]
     return [*_pairs(changed), *(f"-{key}" for key in removed)]
 
 
+def kind_of(body: Raw) -> str:
+    """The role of a stored item that is a message, and the type of any other."""
+    kind = item_type(body)
+    return read_text(read_fields(body), "role") or kind if kind == "message" else kind
+
+
 def _excerpt(event: ItemAdded | ItemReplaced) -> str:
-    """By whom an item is, or of what type, and how it begins."""
+    """The role of a message and how it begins, or the type of another item."""
     message = event.message if isinstance(event.message, Message) else None
     if isinstance(event.body, Raw) and (message := message_in(event.body)) is None:
-        return item_type(event.body)
+        return kind_of(event.body)
     if message is None:
         return "nothing"
     texts = [part.text for part in message.content if isinstance(part, Text)]

@@ -8,12 +8,14 @@ from typing import BinaryIO
 import click
 from msgspec import Raw, UnsetType
 
+from clew_events.audit_replies import Then
 from clew_events.client import Clew
-from clew_events.queries import Order
+from clew_events.client.results import ItemFound, ItemsFound, ItemsThen, ItemThen
+from clew_events.queries import AsOf, Order
 from clew_events.replies import Done, Found
 from clew_services.cli import options, output
 from clew_services.cli.session import ask
-from clew_services.cli.terminal import echo_json, print_json
+from clew_services.cli.terminal import echo, echo_json, print_json
 
 _item = click.argument("item", metavar="ITEM")
 _file = click.argument("file", type=click.File("rb"), default="-")
@@ -24,22 +26,37 @@ _file = click.argument("file", type=click.File("rb"), default="-")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
 @click.option("--after", metavar="ITEM", help="Begin after this item.")
+@options.as_of
 @options.query_options
 def list_items(
-    *, thread: str, limit: int, order: Order, after: str | None, tenant: str, nats: str, as_json: bool
-) -> None:
-    """Show a thread's items, by default the oldest first."""
-    reply = ask(nats, tenant, lambda clew: clew.list_items(thread, limit=limit, order=order, after=after))
+    *, thread: str, limit: int, order: Order, after: str | None, as_of: AsOf | None,
+    tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Show a thread's items, now or as of a moment, by default the oldest first."""
+
+    async def read(clew: Clew) -> ItemsFound | ItemsThen:
+        if as_of is not None:
+            return await clew.items_at(thread, as_of, limit=limit, order=order, after=after)
+        return await clew.list_items(thread, limit=limit, order=order, after=after)
+
+    reply = ask(nats, tenant, read)
     _show(reply, reply.items.data, as_json=as_json)
+    if reply.items.has_more and not as_json:
+        echo(f"clew: there are more: --after {reply.items.last_id}", err=True)
 
 
 @click.command()
 @options.thread
 @_item
+@options.as_of
 @options.query_options
-def get(*, thread: str, item: str, tenant: str, nats: str, as_json: bool) -> None:
-    """Show an item as it was given."""
-    reply = ask(nats, tenant, lambda clew: clew.get_item(thread, item))
+def get(*, thread: str, item: str, as_of: AsOf | None, tenant: str, nats: str, as_json: bool) -> None:
+    """Show an item as it was given, now or as of a moment."""
+
+    async def read(clew: Clew) -> ItemFound | ItemThen:
+        return await (clew.get_item(thread, item) if as_of is None else clew.item_at(thread, item, as_of))
+
+    reply = ask(nats, tenant, read)
     _show(reply, (reply.item,), as_json=as_json)
 
 
@@ -113,7 +130,7 @@ delete = _item(_on_thread(
 ))  # fmt: skip
 
 
-def _show(reply: Found | Done, items: tuple[Raw, ...], *, as_json: bool) -> None:
+def _show(reply: Found | Then | Done, items: tuple[Raw, ...], *, as_json: bool) -> None:
     if as_json:
         print_json(reply)
         return

@@ -190,6 +190,8 @@ PAIR = _Pair()
 EXPIRY = _Expiry()
 TIME = _Time()
 
+as_of = click.option("--as-of", type=MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
+
 
 def _take_prefix(function: F) -> F:
     """Run a command again with the one thread that its id is the beginning of, if it finds no thread of that id."""

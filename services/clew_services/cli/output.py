@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDE = 4000
 """Width in columns where standard output is no terminal."""
 
-_IDS: Final = frozenset({"thread", "message", "parked thread", "id"})
+_IDS: Final = frozenset({"thread", "message", "item", "parked thread", "id"})
 """The columns that hold ids."""
 _NARROW: Final = 10
 """The width in columns that any other column has at least, as far as it needs that."""

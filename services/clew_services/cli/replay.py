@@ -20,7 +20,7 @@ from clew_projections.nats.lean_client import LeanClient
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.parts import Source, consult, use_parts
 from clew_services.cli.terminal import echo, echo_json, line, print_json
-from clew_services.cli.thread import thread_facts
+from clew_services.cli.thread import moment_facts
 from clew_services.queries.reader import Reader
 
 _PAGE: Final = 500
@@ -114,5 +114,4 @@ def command(
     if as_json:
         print_json(moment)
         return
-    state = thread_facts(moment.thread) if moment.thread is not None else [("thread", f"{thread} (deleted)")]
-    output.card([*state, ("messages", moment.message_count), ("n", moment.n), ("at", output.when(moment.at))])
+    output.card(moment_facts(thread, moment))

@@ -15,7 +15,7 @@ from clew_events.commands import CreateThread, UpdateThread
 from clew_events.content import Role
 from clew_events.objects import MessageReceipt, Thread
 from clew_events.queries import Order
-from clew_events.replies import Done
+from clew_events.replies import Done, Moment
 from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage
 from clew_services import validation
 from clew_services.cli import options, output, thread_list
@@ -43,7 +43,7 @@ def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
 @click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
 @options.query_options
 def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, as_json: bool) -> None:
-    """Show a thread's messages, by default the oldest first."""
+    """Show a thread's messages, by default the oldest first. 'clew item list' shows its items of all types."""
     reply = ask(nats, tenant, lambda clew: _list_messages(clew, thread, limit, order))
     if as_json:
         print_json(reply)
@@ -79,6 +79,12 @@ def thread_facts(thread: Thread) -> list[tuple[str, object]]:
         *([("expires after", expiry(thread.expires_after))] if thread.expires_after else []),
         *([("expires", output.when(thread.expires_at))] if thread.expires_at else []),
     ]
+
+
+def moment_facts(thread: str, then: Moment) -> list[tuple[str, object]]:
+    """A thread as of a moment as pairs of name and text."""
+    facts = thread_facts(then.thread) if then.thread is not None else [("thread", f"{thread} (deleted)")]
+    return [*facts, ("items", then.message_count), ("n", then.n), ("at", output.when(then.at))]
 
 
 Pairs = Sequence[tuple[str, str]]

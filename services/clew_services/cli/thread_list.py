@@ -19,7 +19,7 @@ from clew_services.cli.terminal import echo, print_json
 
 @click.command("list")
 @click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="Only threads with this metadata.")
-@click.option("--search", help="Only threads with a message that has all these words.")
+@click.option("--search", help="Only threads with an item that has all these words.")
 @click.option("--kind", type=click.Choice(["thread", "conversation"]), help="Only threads of this kind.")
 @click.option("--where", help="Only threads that match this condition, in JSON.")
 @click.option("--query", default="{}", help="The whole query in JSON; other options override it.")
@@ -88,7 +88,7 @@ def _plain(value: object) -> dict[str, object]:
 
 def _show(reply: ThreadList) -> None:
     rows = [(t.id, _time(t.created_at), _time(t.updated_at), t.message_count, _about(t)) for t in reply.data]
-    output.rows(("thread", "created", "updated", "messages", "about"), rows, right=frozenset({"messages"}))
+    output.rows(("thread", "created", "updated", "items", "about"), rows, right=frozenset({"items"}))
     facts: list[tuple[str, object]] = []
     if reply.count is not None:
         facts.append(("threads", _number(reply.count.threads, exact=reply.count.exact)))

@@ -11,65 +11,67 @@ from msgspec import Struct
 
 from clew_events import replies
 from clew_events.audit_replies import Blame, Difference, KeyRemoved, KeySet
+from clew_events.items import Item
 from clew_events.objects import Message
-from clew_events.queries import GetBlame, GetDifference, GetThread, ListMessagesAt
+from clew_events.queries import GetBlame, GetDifference, GetThread, ListItemsAt
 from clew_events.subjects import Address
+from clew_projections.api_objects import item_object, shown_message
+from clew_projections.views import ItemView
 from clew_services.cli import commit_lines, options, output
-from clew_services.cli.commit_lines import by_line, role_of, words_of
+from clew_services.cli.commit_lines import by_line
 from clew_services.cli.event_words import expiry
 from clew_services.cli.parts import Source, consult
 from clew_services.cli.terminal import echo, line, print_json, show
-from clew_services.cli.thread import thread_facts
+from clew_services.cli.thread import moment_facts
 
 _PAGE = 100
 
 
 class State(Struct, frozen=True):
-    """A thread as of a moment, and all its messages as of then."""
+    """A thread as of a moment, and all its items as of then; ``messages`` has those that the Threads API can show."""
 
     then: replies.Moment
     messages: tuple[Message, ...]
+    items: tuple[Item, ...]
 
 
 @click.command("state")
 @options.thread
-@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
+@options.as_of
 @options.pack
 @options.query_options
 def state(
     *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
 ) -> None:
-    """Show a thread and its messages, now or as of a moment, folded from its history alone."""
+    """Show a thread and its items, messages and others, now or as of a moment, folded from its history alone."""
 
-    async def read(clew: Source) -> State:
+    async def read(clew: Source) -> tuple[replies.Moment, list[ItemView]]:
         moment = as_of if as_of is not None else (await clew.reader.thread(tenant, GetThread(thread_id=thread))).n
         then = await clew.reader.past.thread(tenant, thread, moment)
-        return State(then, await _messages(clew, tenant, thread, then) if then.thread is not None else ())
+        return then, await _items(clew, tenant, thread, then) if then.thread is not None else []
 
-    answer = consult(nats, pack, Address(tenant, thread), read)
+    then, items = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
-        print_json(answer)
+        messages = tuple(message for item in items if (message := shown_message(item)) is not None)
+        print_json(State(then, messages, tuple(map(item_object, items))))
         return
-    then = answer.then
-    facts = thread_facts(then.thread) if then.thread is not None else [("thread", f"{thread} (deleted)")]
-    output.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", output.when(then.at))])
-    if answer.messages:
+    output.card(moment_facts(thread, then))
+    if items:
         echo()
-        lines = [(m.id, output.when(m.created_at), role_of(m), words_of(m)) for m in answer.messages]
-        output.rows(("message", "created", "role", "text"), lines)
+        lines = [(item.id, output.when(item.created_at), *commit_lines.item_words(item)) for item in items]
+        output.rows(("item", "created", "role or type", "text"), lines)
 
 
-async def _messages(clew: Source, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:
-    messages: list[Message] = []
+async def _items(clew: Source, tenant: str, thread: str, then: replies.Moment) -> list[ItemView]:
+    items: list[ItemView] = []
     after: str | None = None
     while True:  # All pages are as of the same commit.
-        query = ListMessagesAt(thread_id=thread, as_of=then.n, limit=_PAGE, order="asc", after=after)
-        page = (await clew.reader.past.messages(tenant, query)).messages
-        assert page is not None
-        messages += page.data
-        if not page.has_more:
-            return tuple(messages)
-        after = page.last_id
+        query = ListItemsAt(thread_id=thread, as_of=then.n, limit=_PAGE, order="asc", after=after)
+        _, page = await clew.reader.past.page(tenant, query, lambda item: item)
+        items += page.data
+        if not page.more:
+            return items
+        after = items[-1].id
 
 
 @click.command("diff")
@@ -111,7 +113,7 @@ def diff(
 
 @click.command("blame")
 @options.thread
-@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
+@options.as_of
 @options.pack
 @options.query_options
 def blame(
@@ -142,6 +144,10 @@ def _blame_lines(blame: Blame) -> Iterator[str]:
         yield line(f"expires {expiry(blame.expires_after.value)}  by ", by_line(blame.expires_after.by))
     for message in blame.messages:
         yield line(message.id, "  added by ", by_line(message.added))
+        if message.replaced is not None:
+            yield line(message.id, "  replaced by ", by_line(message.replaced))
+        if message.changed not in {message.added, message.replaced, message.deleted}:
+            yield line(message.id, "  changed by ", by_line(message.changed))
         if message.deleted is not None:
             yield line(message.id, "  deleted by ", by_line(message.deleted))
         yield from _keys(message.id, message.metadata, message.removed)

@@ -156,18 +156,22 @@ class Past:
 
         Raises as :meth:`message`.
         """
-        fold, page = await self._page(tenant, query, shown_message)
+        fold, page = await self.page(tenant, query, shown_message)
         backward = _goes_back(query)
         return replace(_answer_of(fold), messages=message_page(page.data, more=page.more, backward=backward))
 
     async def items(self, tenant: str, query: ListItemsAt) -> Then:
         """A page of a thread's items as of a moment. Raises as :meth:`message`."""
-        fold, page = await self._page(tenant, query, item_object)
+        fold, page = await self.page(tenant, query, item_object)
         return replace(_answer_of(fold), items=item_page(page, backward=_goes_back(query)))
 
-    async def _page(
+    async def page(
         self, tenant: str, query: ListMessagesAt, show: Callable[[ItemView], T | None]
     ) -> tuple[ThreadAsOf, ShownPage[T]]:
+        """A page of what ``show`` makes of a thread's items as of a moment, without those of which it makes ``None``.
+
+        Raises as :meth:`message`.
+        """
         recent = _RecentCommits()
         fold = await self._open(tenant, query.thread_id, query.as_of, recent=recent)
         left = span(
