@@ -11,9 +11,18 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import pytest
 import pytest_asyncio
+from msgspec import Raw
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
-from clew_events.commands import EraseMessage, EraseThread, PlaceHold, ReleaseHold
+from clew_events.commands import (
+    CreateThread,
+    DeleteItem,
+    EraseMessage,
+    EraseThread,
+    PlaceHold,
+    ReleaseHold,
+    ReplaceItem,
+)
 from clew_events.events import RetentionSet, StandingHoldPlaced
 from clew_events.queries import ListMessages
 from clew_events.requests import ExpiresAfterIn, FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
@@ -186,6 +195,34 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
         await page.emulate_media(color_scheme="dark")
         dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert light != dark
+
+
+async def test_what_an_item_is_and_was_is_shown_and_who_replaced_it(stand: Stand) -> None:
+    call = '{"type":"function_call","id":"fc_1","eur":%d,"note":"<i>a</i>\\u202e"}'
+    items = (Raw(b'{"role":"system","content":"Pay by card."}'), Raw((call % 10).encode()))
+    commands = (
+        CreateThread(thread_id="conv_pay", items=items, actor="shop"),
+        ReplaceItem(thread_id="conv_pay", item_id="fc_1", item=Raw((call % 9999).encode()), actor="mallory"),
+        DeleteItem(thread_id="conv_pay", item_id="fc_1", actor="privacy"),
+    )
+    for command in commands:
+        await stand.writer.handler.handle("acme", command)
+    await stand.fed.feed()
+    async with stand.entered() as page:
+        await page.get_by_role("link", name="conv_pay").click()
+        await at(page, 3)
+        await expect(page.locator(".message.is-deleted")).to_contain_text('"eur": 9999')
+        await expect(page.locator(".message", has_text="Pay by card.").locator(".role")).to_have_text("system")
+        await page.get_by_role("slider").press("ArrowLeft")
+        await at(page, 2)
+        await expect(page.locator("#commit-2")).to_contain_text("replaced: function call")
+        await expect(page.locator(".message.is-changed > del")).to_contain_text('"eur": 10')
+        await expect(page.locator(".message.is-changed > ins")).to_contain_text('"eur": 9999')
+        await expect(page.locator(".message.is-changed > ins")).to_contain_text("<i>a</i>")
+        await page.get_by_role("tab", name="Who changed what").click()
+        await expect(row(page, "fc_1")).to_contain_text("replaced by mallory in commit 2")
+    async with stand.entered("#thread/conv_pay", key=READER) as page:
+        await expect(page.locator(".messages > .message")).to_have_count(1)
 
 
 async def test_a_deleted_thread_is_restored_where_it_is_shown(stand: Stand) -> None:
@@ -484,7 +521,7 @@ async def test_a_thread_of_many_commits_has_few_of_them_on_the_page(stand: Stand
             await expect(page.locator(f"#commit-{n} .by time")).to_be_visible()
             assert await page.locator(".commit").count() < 40
             assert await page.locator(".message").count() <= 40
-        await page.get_by_role("button", name="Show earlier messages").click()
+        await page.get_by_role("button", name="Show earlier ones").click()
         await expect(page.locator(".message")).to_have_count(80)
         # Dragged back and forth as fast as can be, it comes to rest where it was left.
         for n in (700, 20, 333, 800, 5, 250):

@@ -1,4 +1,4 @@
-// Who changed what: for each key and message the commit that last set it, and who took away what is gone.
+// Who changed what: for each key and item the commit that last set it, and who took away what is gone.
 import { path } from "./api.js";
 import { h } from "./dom.js";
 import { toThread } from "./route.js";
@@ -51,7 +51,7 @@ function removed(each, origin) {
 
 function messages(all, origin) {
   const body = h("tbody", {});
-  const button = h("button", { type: "button" }, "Show more messages");
+  const button = h("button", { type: "button" }, "Show more");
   let shown = 0;
   const newest = [...all].reverse();
   const more = () => {
@@ -61,13 +61,14 @@ function messages(all, origin) {
   };
   button.addEventListener("click", more);
   more();
-  return h("section", {}, h("h2", {}, "Messages", h("span", { class: "fine" }, " newest first")), all.length ? h("table", { class: "blame" }, body) : h("p", { class: "fine" }, "There never was one."), button);
+  return h("section", {}, h("h2", {}, "Messages and other items", h("span", { class: "fine" }, " newest first")), all.length ? h("table", { class: "blame" }, body) : h("p", { class: "fine" }, "There never was one."), button);
 }
 
 function message(each, origin) {
   const name = h("span", { class: "mono id" }, line(each.id));
   const doing = [h("p", {}, "added by ", origin(each.added))];
-  if (each.changed.n !== each.added.n && each.changed.n !== each.deleted?.n) doing.push(h("p", {}, "changed by ", origin(each.changed)));
+  if (each.replaced) doing.push(h("p", {}, "replaced by ", origin(each.replaced)));
+  if (![each.added, each.replaced, each.deleted].some((by) => by?.n === each.changed.n)) doing.push(h("p", {}, "changed by ", origin(each.changed)));
   if (each.deleted) doing.push(h("p", {}, "deleted by ", origin(each.deleted)));
   return [
     h("tr", { class: each.deleted ? "changed" : "" }, h("th", { scope: "row" }, name), h("td", {}, each.deleted && h("span", { class: "tag" }, "deleted")), h("td", { class: "origin" }, ...doing)),

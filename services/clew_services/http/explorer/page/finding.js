@@ -43,7 +43,7 @@ export function finding(api, route) {
     if (page.next) return h("button", { type: "button", onclick: () => more(page.next, signal) }, "Show more threads");
     if (list.childElementCount) return h("p", { class: "fine" }, "These are all.");
     return asked.search || asked.key
-      ? empty("No thread is like that", "Words must all stand in one message of a thread, and a metadata value must be the whole value.")
+      ? empty("No thread is like that", "Words must all stand in one message or other item of a thread, and a metadata value must be the whole value.")
       : empty("There are no threads yet", "As soon as a program creates one, it is here: load the page again.");
   }
 
@@ -92,7 +92,7 @@ function asking(route, ask) {
   const said = () => ({ search: words.value.trim(), key: key.value.trim(), value: value.value, order: order.value });
   const submit = () => {
     const wanted = said();
-    ask(/^thread_\S+$/.test(wanted.search) ? { id: wanted.search } : wanted);
+    ask(/^(thread|conv)_\S+$/.test(wanted.search) ? { id: wanted.search } : wanted);
   };
   element.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -109,12 +109,14 @@ function asking(route, ask) {
 function question({ search, key, value, order }) {
   // A search is ordered by where its words were said last, unless another order is asked for.
   const question = {};
+  const query = { kind: null }; // threads, and conversations
   if (search) question.search = search;
   if (order === "updated" || !search) question.order_by = order;
   if (key || value) {
     const test = value ? { eq: value } : { exists: true };
-    question.query = JSON.stringify({ where: { metadata: key ? { key, ...test } : test } });
+    query.where = { metadata: key ? { key, ...test } : test };
   }
+  question.query = JSON.stringify(query);
   return question;
 }
 
@@ -130,7 +132,7 @@ function row(thread) {
       { class: "fine" },
       count(thread.version, "commit"),
       " · ",
-      count(thread.message_count, "message"),
+      count(thread.message_count, "item"),
       " · changed ",
       when(thread.updated_at),
       " by ",

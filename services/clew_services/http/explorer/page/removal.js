@@ -65,7 +65,7 @@ export function removal(api, id, total, erased) {
     return h(
       "div",
       {},
-      h("p", {}, event.items ? ["What was said in ", line(event.items.join(", "), "mono id")] : "What people wrote in this thread", " was erased. Asked for by ", origin(by), event.code && [", ", line(event.code)], "."),
+      h("p", {}, event.items ? ["What was in ", line(event.items.join(", "), "mono id")] : "What people wrote in this thread", " was erased. Asked for by ", origin(by), event.code && [", ", line(event.code)], "."),
       completed
         ? h("p", {}, "The certificate has the SHA-256 ", line(completed.event.certificate, "mono id"), ". ", h("button", { type: "button", class: "quiet", onclick: open }, "Show the certificate"))
         : h("p", {}, "Nobody reads it any more. There is no certificate yet: it is being erased from every disk."),

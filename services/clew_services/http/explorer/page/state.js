@@ -1,4 +1,4 @@
-// The state at a moment: what its commit changed, metadata, tool resources and messages as they were then.
+// The state at a moment: what its commit changed, metadata, tool resources and items as they were then.
 import { brokenOff, path, Refused } from "./api.js";
 import { fill, h } from "./dom.js";
 import { failure, loading } from "./notices.js";
@@ -11,6 +11,8 @@ const KEPT = 40; // moments
 /** What is known of a thread at a moment. `n` null is now, which needs no audit. */
 export function states(api, id) {
   let kept = new Map();
+  // Of a conversation all items are listed, of another thread its messages.
+  const [kind, parts] = id.startsWith("conv_") ? ["conversations", "items"] : ["threads", "messages"];
 
   async function at(n, signal) {
     const known = kept;
@@ -23,16 +25,16 @@ export function states(api, id) {
   }
 
   async function asked(n, signal) {
-    const [thread, messages, change] = await Promise.all([
-      present(api.get(path("threads", id), { as_of: n }, signal), n),
+    const [thread, items, change] = await Promise.all([
+      present(api.get(path(n === null ? kind : "threads", id), { as_of: n }, signal), n),
       present(page(n, null, signal), n),
       n === null ? null : api.get(path("threads", id, "diff"), { from: n - 1, to: n }, signal).then(({ value }) => value),
     ]);
-    return { n, thread: thread?.value ?? null, messages: messages?.value ?? null, change };
+    return { n, thread: thread?.value ?? null, items: items?.value ?? null, change };
   }
 
   function page(n, after, signal) {
-    return api.get(path("threads", id, "messages"), { as_of: n, order: "desc", limit: PAGE, after }, signal);
+    return api.get(path(kind, id, parts), { as_of: n, order: "desc", limit: PAGE, after }, signal);
   }
 
   return { at, page, forget: () => (kept = new Map()) };
@@ -50,8 +52,7 @@ async function present(asking, n) {
 
 /** A state, as it is shown. */
 export function stateShown(found, pages, signal) {
-  const change = found.change ?? { metadata: [], tool_resources: [], messages: [], status: null };
-  const messages = new Map(change.messages.map((each) => [each.id, each]));
+  const change = found.change ?? { metadata: [], tool_resources: [], messages: [], items: [], status: null };
   if (found.thread === null) {
     const [title, told] = isErased(found)
       ? ["Erased", "What people wrote in this thread is gone for good. Who did what, and when, stays on record."]
@@ -64,7 +65,7 @@ export function stateShown(found, pages, signal) {
     metadataShown(found.thread, change.metadata),
     resourcesShown(found.thread.tool_resources, change.tool_resources),
     gone(change),
-    messagesShown(found, messages, pages, signal),
+    itemsShown(found, change, pages, signal),
   );
 }
 
@@ -121,40 +122,45 @@ function resourcesShown(resources, changes) {
   );
 }
 
-// Messages that this commit took away stand in no list any more.
+// Items that this commit took away stand in no list any more.
 function gone(change) {
-  const taken = change.messages.filter((each) => each.change === "deleted" && each.before !== null);
+  const taken = [...change.messages, ...change.items].filter((each) => each.change === "deleted" && each.before);
   if (!taken.length) return null;
   const most = 20;
   return h(
     "section",
     { "aria-labelledby": "taken" },
-    h("h2", { id: "taken" }, change.status?.after === "deleted" ? "Messages that went with it" : "Deleted by this commit"),
-    h("ol", { class: "messages" }, ...taken.slice(0, most).map((each) => messageShown(each.before, { change: "deleted", metadata: [] }))),
+    h("h2", { id: "taken" }, change.status?.after === "deleted" ? "Items that went with it" : "Deleted by this commit"),
+    h("ol", { class: "messages" }, ...taken.slice(0, most).map((each) => itemShown(each.before, { change: "deleted" }))),
     taken.length > most && h("p", { class: "fine" }, `And ${(taken.length - most).toLocaleString("en")} more: the commit before has them.`),
   );
 }
 
-function messagesShown(found, changes, pages, signal) {
+function itemsShown(found, change, pages, signal) {
   const list = h("ol", { class: "messages" });
   const after = h("div", { class: "after" });
+  const changes = new Map([...change.messages, ...change.items].map((each) => [each.id, each]));
   const add = (page) => {
-    list.append(...page.data.map((message) => messageShown(message, changes.get(message.id))));
-    fill(after, page.has_more && h("button", { type: "button", onclick: () => more(page.last_id) }, "Show earlier messages"));
+    list.append(...page.data.map((item) => itemShown(item, changes.get(item.id))));
+    fill(after, page.has_more && h("button", { type: "button", onclick: () => more(page.last_id) }, "Show earlier ones"));
   };
   const more = async (cursor) => {
-    fill(after, loading("messages"));
+    fill(after, loading("items"));
     try {
       add((await pages.page(found.n, cursor, signal)).value);
     } catch (fault) {
       if (!brokenOff(fault)) fill(after, failure(fault, () => more(cursor)));
     }
   };
-  add(found.messages ?? { data: [], has_more: false });
+  const page = found.items ?? { data: [], has_more: false };
+  const listed = new Set(page.data.map((each) => each.id));
+  // What the list leaves out is shown where it changed.
+  list.append(...change.items.filter((each) => each.after && !listed.has(each.id)).map((each) => itemShown(each.after, each)));
+  add(page);
   return h(
     "section",
-    { "aria-labelledby": "messages" },
-    h("h2", { id: "messages" }, "Messages", h("span", { class: "fine" }, " newest first")),
+    { "aria-labelledby": "items" },
+    h("h2", { id: "items" }, "Messages and other items", h("span", { class: "fine" }, " newest first")),
     list.childElementCount ? list : h("p", { class: "fine" }, "None."),
     after,
   );
@@ -162,32 +168,50 @@ function messagesShown(found, changes, pages, signal) {
 
 const TOLD = { added: "new", changed: "changed", deleted: "deleted" };
 
-function messageShown(message, change = null) {
-  const metadata = Object.entries(message.metadata);
-  const removed = (change?.metadata ?? []).filter((each) => each.after === null);
-  const before = new Map((change?.metadata ?? []).map((each) => [each.key, each]));
+function itemShown(item, change = null) {
+  const [said, before] = [contents(item), change?.change === "changed" && change.before ? contents(change.before) : null];
+  const replaced = before !== null && before.as !== said.as;
+  const metadata = said.role ? Object.entries(item.metadata ?? {}) : [];
+  const keys = new Map((change?.metadata ?? []).map((each) => [each.key, each]));
+  const removed = [...keys.values()].filter((each) => each.after === null);
   return h(
     "li",
-    { class: `message ${message.erased ? "erased" : message.role} ${change ? `is-${change.change}` : ""}`, id: message.id },
+    { class: `message ${said.erased ? "erased" : ROLES.includes(said.role) ? said.role : ""} ${change ? `is-${change.change}` : ""}`, id: item.id },
     h(
       "p",
       { class: "by" },
-      h("span", { class: "role" }, message.erased ? "erased" : message.role),
+      h("span", { class: "role" }, said.erased ? "erased" : line(said.role ?? item.type)),
       change && h("span", { class: "tag" }, TOLD[change.change] ?? change.change),
-      when(message.created_at),
-      h("span", { class: "mono id" }, line(message.id)),
+      item.created_at && item.object === "thread.message" && when(item.created_at),
+      h("span", { class: "mono id" }, line(item.id)),
     ),
-    message.erased && h("p", { class: "fine" }, "Who said it, and what, was erased."),
-    ...message.content.map(part),
-    message.attachments?.length > 0 && h("p", { class: "fine" }, "Attached: ", ...message.attachments.map((each) => h("code", {}, line(each.file_id)))),
+    said.erased && h("p", { class: "fine" }, "Who said it, and what, was erased."),
+    replaced ? [h("del", {}, before.shown()), h("ins", {}, said.shown())] : said.shown(),
     metadata.length + removed.length > 0 &&
-      h("table", { class: "metadata" }, h("tbody", {}, ...metadata.map(([key, value]) => pair(key, value, change?.change === "changed" ? before.get(key) : undefined)), ...(change?.change === "changed" ? removed.map((each) => pair(each.key, undefined, each)) : []))),
+      h("table", { class: "metadata" }, h("tbody", {}, ...metadata.map(([key, value]) => pair(key, String(value), change?.change === "changed" ? keys.get(key) : undefined)), ...(change?.change === "changed" ? removed.map((each) => pair(each.key, undefined, each)) : []))),
   );
 }
 
+const ROLES = ["user", "assistant", "system", "developer"];
+
+/** By whom an item is, if it is a message; what it says, and the same as one text. */
+function contents(item) {
+  const { type = "message", role, content, attachments, erased } = item;
+  if (erased === true && item.type === undefined && (content ?? []).length === 0) return { erased, as: "", shown: () => [] };
+  const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
+  if (type !== "message" || !Array.isArray(parts)) {
+    const as = JSON.stringify(item, null, 2);
+    return { as, shown: () => [block(as, "mono code")] };
+  }
+  const files = Array.isArray(attachments) && attachments.length > 0 && h("p", { class: "fine" }, "Attached: ", ...attachments.map((each) => h("code", {}, line(each?.file_id))));
+  return { role, as: JSON.stringify([role, parts, attachments ?? []]), shown: () => [...parts.map(part), files] };
+}
+
 function part(each) {
-  if (each.type === "text") return block(each.text.value);
-  const where = each.type === "image_url" ? each.image_url.url : each.image_file?.file_id ?? "";
+  const text = each?.text?.value ?? each?.text;
+  if (typeof text === "string") return block(text);
+  const where = each?.type === "image_url" ? each.image_url?.url : each?.image_file?.file_id;
   // Told, and never fetched: nothing outside learns that somebody looks.
-  return h("p", { class: "fine" }, each.type === "image_url" ? "Image at " : "Image ", h("code", {}, line(where)));
+  if (typeof where === "string") return h("p", { class: "fine" }, each.type === "image_url" ? "Image at " : "Image ", h("code", {}, line(where)));
+  return block(JSON.stringify(each, null, 2), "mono code");
 }

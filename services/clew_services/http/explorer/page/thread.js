@@ -1,4 +1,4 @@
-// A thread: its messages beside a timeline of its commits, at any moment of its past, and live.
+// A thread: its items beside a timeline of its commits, at any moment of its past, and live.
 import { brokenOff, Refused } from "./api.js";
 import { asked, blameShown } from "./blame.js";
 import { Commits } from "./commits.js";

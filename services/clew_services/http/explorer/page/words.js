@@ -35,9 +35,9 @@ function event(each) {
     case "ItemReplaced":
       return `replaced: ${item(each)}`;
     case "ItemMetadataUpdated":
-      return `message: ${difference(each)}`;
+      return `${one(each.item)}: ${difference(each)}`;
     case "ItemDeleted":
-      return /^msg_/.test(each.item) ? "deleted a message" : "deleted an item";
+      return `deleted ${one(each.item)}`;
     case "ThreadDeleted":
       return "deleted the thread";
     case "HoldPlaced":
@@ -49,7 +49,7 @@ function event(each) {
     case "RetentionRemoved":
       return `${named(String(each.type))}: ${each.name}`;
     case "ErasureRequested":
-      return each.items ? "asked to erase a message" : "asked to erase the thread";
+      return `asked to erase ${each.items ? one(each.items[0]) : "the thread"}`;
     case "ErasureCompleted":
       return "erased";
     case "ErasedThreadEvent":
@@ -87,13 +87,20 @@ function some(keys) {
   return keys.length > NAMED ? `${named.join(", ")} and ${keys.length - NAMED} more` : named.join(", ");
 }
 
-/** By whom an item is, and how it begins; or what sort of item it is, where it is no message. */
-function item({ message, body }) {
-  if (message) return `${message.role}: “${beginning(texts(message), 120)}”`;
-  if (typeof body?.content === "string") return `${beginning(String(body.role), 40)}: “${beginning(body.content, 120)}”`;
-  return beginning(String(body?.type ?? "message").replace(/_/g, " "), 60);
+/** An item, as far as its id tells. */
+function one(id) {
+  return /^msg_/.test(id) ? "a message" : "an item";
 }
 
-function texts(message) {
-  return message.content.map((part) => (part.type === "text" ? part.text : `[${part.type.replace("_", " ")}]`)).join(" ");
+/** By whom an item is, and how it begins; or what sort of item it is, where it is no message. */
+function item({ message, body }) {
+  const said = message ?? body ?? {};
+  const type = String(said.type ?? "message").replace(/_/g, " ");
+  const texts = typeof said.content === "string" ? said.content : Array.isArray(said.content) && said.content.map(text).join(" ");
+  if (type !== "message" || typeof texts !== "string") return beginning(type, 60);
+  return `${beginning(String(said.role), 40)}: “${beginning(texts, 120)}”`;
+}
+
+function text(part) {
+  return typeof part?.text === "string" ? part.text : `[${String(part?.type ?? "part").replace(/_/g, " ")}]`;
 }
