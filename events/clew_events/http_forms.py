@@ -101,16 +101,18 @@ class SetRetentionBody(Request, frozen=True, kw_only=True):
 
 
 class CreateConversationBody(Request, frozen=True, kw_only=True):
-    """The body of ``POST /v1/conversations``. It may be a conversation as it is answered: its id and time are ignored.
+    """The body of ``POST /v1/conversations``. It may be a conversation as it is answered: its id and times are ignored.
 
     It may be left out.
     """
 
     items: tuple[Item, ...] | None = None
     metadata: MetadataIn | None = None
+    expires_after: ExpiresAfterIn | None = None
     id: str | None = None
     object: Literal["conversation"] = "conversation"
     created_at: int | None = None
+    expires_at: int | None = None
 
 
 class UpdateConversationBody(Request, frozen=True, kw_only=True):
@@ -120,9 +122,11 @@ class UpdateConversationBody(Request, frozen=True, kw_only=True):
     """
 
     metadata: MetadataIn | None
+    expires_after: ExpiresAfterIn | UnsetType | None = UNSET
     id: str | None = None
     object: Literal["conversation"] = "conversation"
     created_at: int | None = None
+    expires_at: int | None = None
 
 
 class CreateItemsBody(Request, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.commit import Position
-from clew_events.content import Metadata
+from clew_events.content import ExpiresAfter, Metadata
 from clew_events.errors import Fault
 from clew_events.events import Event
 from clew_events.items import Item
@@ -19,13 +19,15 @@ from clew_events.replies import MissingCommits
 class Conversation(Struct, frozen=True, kw_only=True):
     """A thread as OpenAI's Conversations API shows it. ``created_at`` is in Unix seconds.
 
-    ``erased`` is as in :class:`~clew_events.objects.Thread`.
+    ``expires_after``, ``expires_at`` and ``erased`` are as in :class:`~clew_events.objects.Thread`.
     """
 
     id: str
     object: Literal["conversation"] = "conversation"
     created_at: int
     metadata: Metadata
+    expires_after: ExpiresAfter | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
     erased: bool | UnsetType = UNSET
 
 

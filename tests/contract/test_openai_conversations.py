@@ -217,6 +217,17 @@ async def test_a_conversation_can_be_sent_back(service: Service):
     assert (other.status_code, other.json()["error"]["param"]) == (400, "id")
 
 
+async def test_when_a_conversation_expires_is_set_shown_and_taken_away(service: Service):
+    rule = {"anchor": "created_at", "days": 30}
+    found = (await service.ask("POST", CONVERSATIONS, {"expires_after": rule})).json()
+    assert (found["expires_after"], found["expires_at"]) == (rule, found["created_at"] + 30 * 86_400)
+    path = f"{CONVERSATIONS}/{found['id']}"
+    assert (await service.ask("POST", path, found)).json() == (await service.ask("GET", path)).json() == found
+    assert (await service.ask("POST", path, {"metadata": {}})).json() == found
+    never = (await service.ask("POST", path, {"metadata": {}, "expires_after": None})).json()
+    assert never.keys() == {"id", "object", "created_at", "metadata"}
+
+
 async def test_conversations_are_listed_as_threads_are_and_threads_without_them(
     service: Service, tmp_path_factory: pytest.TempPathFactory
 ):

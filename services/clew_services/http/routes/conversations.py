@@ -60,7 +60,9 @@ class Conversations:
         """``POST /v1/conversations``; the body may be left out."""
         body = await call.body(CreateConversationBody, empty=b"{}")
         check_items(body.items or ())
-        command = CreateThread(kind="conversation", items=body.items, metadata=body.metadata)
+        command = CreateThread(
+            kind="conversation", items=body.items, metadata=body.metadata, expires_after=body.expires_after
+        )
         return await self._commands.answer(call, command, _show, _show_receipt)
 
     async def get_conversation(self, call: Call) -> Answer:
@@ -77,12 +79,12 @@ class Conversations:
         return json_answer(_conversation(then.thread), headers=stamp(then.position, then.n, then.at))
 
     async def update_conversation(self, call: Call) -> Answer:
-        """``POST /v1/conversations/{conversation_id}``: ``metadata`` replaces all of it."""
+        """``POST /v1/conversations/{conversation_id}``: ``metadata`` replaces all of it, and may not be left out."""
         thread_id = call.conversation_id
         body = await call.body(UpdateConversationBody)
         if body.id not in {None, thread_id}:
             raise Invalid(f"Invalid 'id': '{body.id}'. The conversation's id is '{thread_id}'.", param="id")
-        command = UpdateThread(thread_id=thread_id, metadata=body.metadata)
+        command = UpdateThread(thread_id=thread_id, metadata=body.metadata, expires_after=body.expires_after)
         return await self._commands.answer(call, command, _show, _show_receipt)
 
     async def delete_conversation(self, call: Call) -> Answer:
@@ -175,7 +177,14 @@ class Conversations:
 
 
 def _conversation(thread: Thread) -> Conversation:
-    return Conversation(id=thread.id, created_at=thread.created_at, metadata=thread.metadata, erased=thread.erased)
+    return Conversation(
+        id=thread.id,
+        created_at=thread.created_at,
+        metadata=thread.metadata,
+        expires_after=thread.expires_after,
+        expires_at=thread.expires_at,
+        erased=thread.erased,
+    )
 
 
 def _listed(thread: ListedThread) -> ListedConversation:
@@ -183,6 +192,8 @@ def _listed(thread: ListedThread) -> ListedConversation:
         id=thread.id,
         created_at=thread.created_at,
         metadata=thread.metadata,
+        expires_after=thread.expires_after,
+        expires_at=thread.expires_at,
         updated_at=thread.updated_at,
         version=thread.version,
         item_count=thread.message_count,
