@@ -22,7 +22,7 @@ from clew_events.commands import (
     ReleaseStandingHold,
 )
 from clew_events.errors import Conflict, Corrupt, Held, Invalid, NotFound, Unavailable
-from clew_events.events import ItemDeleted, MetadataUpdated
+from clew_events.events import ItemDeleted, MetadataUpdated, RetentionSet, StandingHoldPlaced, StandingHoldReleased
 from clew_events.ids import item_id as id_of
 from clew_events.list_query import Condition
 from clew_events.queries import GetThread
@@ -31,6 +31,7 @@ from clew_projections.nats.jetstream import stream_state
 from clew_projections.packs.check import Progress
 from clew_projections.packs.layout import ErasedContents, Scope
 from clew_projections.packs.pack import Pack
+from clew_projections.tenant_state import encode_condition
 from clew_services import compose
 from clew_services.cli import main
 from clew_services.compose import Clew
@@ -42,7 +43,7 @@ from clew_services.packs.import_plan import Plan
 from clew_services.packs.importer import Importer
 from clew_services.packs.pack_files import export
 from support import forging
-from support.commits import CREATED, added, body_of, chain
+from support.commits import CREATED, added, body_of, chain, order
 from support.deployments import deployed
 from support.erasure_worker import complete_all, known_to
 from support.markers import find_marker, new_marker
@@ -293,6 +294,11 @@ async def test_a_server_that_goes_away_is_told_as_what_it_is(clew: Clew, tmp_pat
 
 
 async def test_the_command_line_imports_and_says_what_it_would(clew: Clew, url: str, tmp_path: Path) -> None:
+    where = encode_condition(Condition.equal("plan", "trial"))
+    policy = RetentionSet("trials", 9, "created", "delete", None, where)
+    await order(clew, "acme", policy, StandingHoldPlaced(hold="case-8", where=where))
+    await packed(clew, tmp_path / "less")
+    await order(clew, "acme", replace(policy, name="later"), StandingHoldReleased(hold="case-8"))
     await packed(clew, tmp_path / "pack")
 
     async def cli(*arguments: str) -> str:
@@ -300,10 +306,15 @@ async def test_the_command_line_imports_and_says_what_it_would(clew: Clew, url: 
         assert result.exit_code == 0, result.stderr
         return result.stdout
 
-    file = str(tmp_path / "pack")
-    assert "would import 41 commits. Threads: 10 new" in await cli("import", file, "--dry-run")
-    assert "imported 41 commits. Threads: 10 new" in await cli("import", file)
-    assert "imported 0 commits. Threads: 0 new, 0 continued, 10 there" in await cli("import", file)
+    less, file = str(tmp_path / "less"), str(tmp_path / "pack")
+    brought = "brings 1 policy of retention and 1 standing hold\n"
+    told = await cli("import", less, "--dry-run")
+    assert ("would import 42 commits. Threads: 10 new" in told, brought in told) == (True, True)
+    told = await cli("import", less)
+    assert ("imported 42 commits. Threads: 10 new" in told, brought in told) == (True, True)
+    assert '"policies": 1,\n  "standing_holds": 0' in await cli("import", file, "--json", "--dry-run")
+    assert (await cli("import", file)).endswith("\nbrings 1 policy of retention\n")
+    assert (await cli("import", file)).startswith("imported 0 commits. Threads: 0 new, 0 continued, 10 there already\n")
     assert '"there": 10' in await cli("import", file, "--json", "--dry-run")
     await with_marker(clew)
     await packed(clew, tmp_path / "before")

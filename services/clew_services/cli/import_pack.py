@@ -58,6 +58,8 @@ def command(*, file: Path, dry_run: bool, erasures: Path | None, key: str | None
                 "dry_run": dry_run,
                 "threads": {"new": plan.new, "continued": plan.continued, "there": plan.complete},
                 "commits": plan.commits,
+                "policies": plan.policies,
+                "standing_holds": plan.standing_holds,
                 "removed_here_since": plan.removed,
                 "erased_in_pack": pack.erased,
                 "erasures_requested": requested,
@@ -70,6 +72,9 @@ def command(*, file: Path, dry_run: bool, erasures: Path | None, key: str | None
         f"{verb} {quantity(plan.commits, 'commits')}. Threads: {plan.new} new, {plan.continued} continued, "
         f"{plan.complete} there already"
     )
+    brought = {"policies of retention": plan.policies, "standing holds": plan.standing_holds}
+    if any(brought.values()):
+        echo("brings " + " and ".join(quantity(number, what) for what, number in brought.items() if number))
     if plan.removed:
         echo(f"{quantity(plan.removed, 'threads')} were deleted or erased here since the pack was made, and stay that")
     if pack.erased is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, field
 
 from clew_events.codec import decode
 from clew_events.commit import Position, record_hash
 from clew_events.errors import Conflict, Corrupt, Held
+from clew_events.events import Event
 from clew_events.subjects import TENANT, Address, address_of, event_stream, event_subject, is_thread, shard_of
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -18,6 +19,7 @@ from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import Foldable, Progress, commits
 from clew_projections.packs.pack import Pack
+from clew_projections.tenant_state import TenantState, evolve_tenant
 from clew_projections.views import ThreadView, absent
 from clew_services.erasure.erasure_file import KnownErasure, KnownErasures
 from clew_services.erasure.reapply import Choice, choose
@@ -40,7 +42,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     ``removed`` counts the threads that were deleted or erased here since the pack was made. ``erasures`` are to be
     applied: known ones, and those that the pack's own commits request and that may not be completed here. ``others``
-    are threads that have the id of an erased one and another history.
+    are threads that have the id of an erased one and another history. ``policies`` and ``standing_holds`` count what
+    tenants' own histories in the pack have in force that is not so here.
     """
 
     new: int
@@ -51,14 +54,37 @@ class Plan(Struct, frozen=True, kw_only=True):
     there: dict[Address, PresentHead] = field(default_factory=dict)
     erasures: tuple[KnownErasure, ...] = ()
     others: tuple[str, ...] = ()
+    policies: int = 0
+    standing_holds: int = 0
 
 
 class _Contents(Struct):
-    """What is in a pack: the hash of each thread's first commit, erasures that are requested, and contradictions."""
+    """What is in a pack: the hash of each thread's first commit, erasures that are requested, and contradictions.
+
+    Of tenants it has what they have ordered, in all and by the commits that the deployment has already.
+    """
 
     beginnings: dict[Address, str] = {}
     requests: list[KnownErasure] = []
     wrong: list[str] = []
+    ordered: dict[Address, TenantState] = {}
+    ordered_here: dict[Address, TenantState] = {}
+
+    def order(self, address: Address, events: Iterable[Event], *, here: bool) -> None:
+        """Fold the events of a tenant's next commit."""
+        state = self.ordered.get(address, TenantState())
+        for event in events:
+            state = evolve_tenant(state, event)
+        self.ordered[address] = state
+        if here:
+            self.ordered_here[address] = state
+
+    def count_new(self, of: Callable[[TenantState], Mapping[str, object]]) -> int:
+        """Count the policies or the standing holds that the deployment does not have."""
+        return sum(
+            len(of(state).items() - of(self.ordered_here.get(address, TenantState())).items())
+            for address, state in self.ordered.items()
+        )
 
 
 async def plan_import(
@@ -114,6 +140,8 @@ async def plan_import(
         there=there,
         erasures=(*choice.erasures, *requested),
         others=choice.others,
+        policies=contents.count_new(lambda state: state.policies),
+        standing_holds=contents.count_new(lambda state: state.holds),
     )
 
 
@@ -130,6 +158,8 @@ def _read(pack: Pack, shard: int, there: dict[Address, PresentHead], contents: _
                 began = contents.beginnings[address]
                 contents.requests.append(KnownErasure(tenant=address.tenant, began=began, erasure=erasure))
             last = there.get(address)
+            if not is_thread(address):
+                contents.order(address, commit.events, here=last is not None and commit.n <= last.n)
             if last is not None and last.n == commit.n and last.hash != record_hash(stored.body):
                 contents.wrong.append(commit.thread)
         progress(len(page))
