@@ -64,6 +64,7 @@ def thread(up: Up) -> str:
     cli = Cli(up)
     cli.done("thread", "create", "--id", "thread_docs", "--metadata", "user=ada")
     cli.done("thread", "update", "thread_docs", "--set", "topic=weather")
+    cli.done("item", "add", "thread_docs", stdin='{"type":"function_call","id":"fc_1"}')
     return "thread_docs"
 
 
