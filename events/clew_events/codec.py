@@ -24,7 +24,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import FieldInfo, asdict, astuple, fields
 
-from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash, record_of
+from clew_events.commit import FORMAT, Commit, Position, Recorded, record_of
 from clew_events.errors import Corrupt
 from clew_events.events import ERASABLE, ErasedItemEvent, ErasedThreadEvent, Event, StoredEvent
 from clew_events.ids import is_traceparent
@@ -92,6 +92,7 @@ def _layout(event: type[Event]) -> _Layout:
         tag_field="type",
         tag=name,
         frozen=True,
+        gc=False,
     )
     content = msgspec.defstruct(
         name + "Content",
@@ -100,6 +101,7 @@ def _layout(event: type[Event]) -> _Layout:
             "__doc__": f"Line 2 + i of a stored commit: the content of event i, a {name}. Empty where it was erased."
         },
         frozen=True,
+        gc=False,
     )
     return _Layout(record, len(kept), event, content if erasable else None, msgspec.json.Decoder(content).decode)
 
@@ -111,7 +113,7 @@ for _each in _LAYOUTS.values():
     _Records = _each.record if _Records is None else _Records | _each.record
 
 
-class _Head(Struct, frozen=True):
+class _Head(Struct, frozen=True, gc=False):
     """The fields of a record before its events."""
 
     v: int
@@ -135,6 +137,7 @@ _Record: Any = msgspec.defstruct(
         "``seal`` is the SHA-256 of line 2, where that has or had a content."
     },
     frozen=True,
+    gc=False,
 )
 RECORD: Final[type[Struct]] = _Record
 """The type of the first line of a stored commit."""
@@ -146,6 +149,7 @@ CONTENTS: Final[Mapping[str, type[Struct]]] = {
 """The types of the content lines of events, by tag. An event that is not among them has none."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(_Record).decode
+_DECODE_ANY: Final = msgspec.json.Decoder().decode
 _DECODE_COMMAND: Final = msgspec.json.Decoder(CommandContent).decode
 
 
@@ -205,7 +209,25 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
         Corrupt: the body is no commit, or holds an event or a format that this version does not know, or a content
             that its seal does not fit.
     """
+    return _decode(*_lines(body), upcasters)
+
+
+def decode_hashed(body: bytes) -> tuple[Commit, str]:
+    """The commit in a stored body, and the hash of its record.
+
+    Raises:
+        Corrupt: see :func:`decode`.
+    """
+    record, contents = _lines(body)
+    return _decode(record, contents, UPCASTERS), seal(record)
+
+
+def _lines(body: bytes) -> tuple[bytes, list[bytes]]:
     record, *contents = body.split(b"\n")
+    return record, contents
+
+
+def _decode(record: bytes, contents: Sequence[bytes], upcasters: Mapping[str, Upcaster]) -> Commit:
     try:
         read = _DECODE(record)
     except UNREADABLE as fault:
@@ -219,12 +241,13 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
         if layout.content is None:
             _check_seal(content, None, number)
             events.append(layout.event(*astuple(one)))
-        elif isinstance(one.seal, UnsetType):
+        elif one.seal is UNSET:
             raise _unreadable(f"{_named(number)} has no seal")
         elif not content:
             events.append(_erased(layout.event, one))
         else:
-            _check_seal(content, one.seal, number)
+            if seal(content) != one.seal:
+                _check_seal(content, one.seal, number)
             try:
                 erasable = layout.decode(content)
             except UNREADABLE as fault:
@@ -236,7 +259,8 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
 def decode_recorded(body: bytes, position: Position, trace: str | None = None, digest: str | None = None) -> Recorded:
     """Decode a stored body into a commit with its position, its hash, and the headers stored with it."""
     known = trace if trace is not None and is_traceparent(trace) else None
-    return Recorded(decode(body), position, record_hash(body), known, digest, body)
+    commit, digested = decode_hashed(body)
+    return Recorded(commit, position, digested, known, digest, body)
 
 
 def redact(body: bytes, lines: Collection[int]) -> bytes:
@@ -304,7 +328,7 @@ def check_canonical(body: bytes) -> None:
         Corrupt: a line is not; the message names it.
     """
     for number, line in enumerate(body.split(b"\n")[:-1], start=1):
-        if not line:
+        if not line or _is_canonical(line):
             continue
         try:
             value = json.loads(line, object_pairs_hook=_unique, parse_int=str)
@@ -314,6 +338,14 @@ def check_canonical(body: bytes) -> None:
             raise _unreadable(f"line {number} is not a JSON object")
         if _WHITE_SPACE.search(_STRING.sub(b"", line)) is not None:
             raise _unreadable(f"line {number} has white space outside strings")
+
+
+def _is_canonical(line: bytes) -> bool:
+    """Whether a line is what msgspec makes of it: fifteen times as fast as the full check, which judges all others."""
+    try:
+        return line.startswith(b"{") and _ENCODE(_DECODE_ANY(line)) == line
+    except UNREADABLE:
+        return False
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
