@@ -68,8 +68,8 @@ async def _feed(clew: Clew, commits: int) -> Measured:
     started = time.perf_counter()
     ends = [(await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
     found = 0
-    async for _ in clew.feed.read_until(TENANT, GetFeed(), first_cursor(SHARDS), ends):
-        found += 1
+    async for batch in clew.feed.read_until(TENANT, GetFeed(), first_cursor(SHARDS), ends):
+        found += len(batch)
     if found != commits:
         raise RuntimeError(f"{found} commits of {commits}")
     return Measured(per_second=commits / (time.perf_counter() - started), p50=0, p99=0, count=commits)

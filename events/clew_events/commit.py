@@ -18,14 +18,14 @@ from clew_events.events import Event, ThreadEvent
 FORMAT: Final = 2
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, gc=False):
     """A position in the log: the shard, and the sequence in that shard's stream."""
 
     shard: int
     seq: int
 
 
-class Commit(Struct, frozen=True, kw_only=True):
+class Commit(Struct, frozen=True, gc=False, kw_only=True):
     """The events of one accepted command.
 
     ``id`` identifies the command. ``actor`` is whom the caller named, ``by`` what Clew itself knows of the caller.
@@ -54,7 +54,7 @@ class Commit(Struct, frozen=True, kw_only=True):
         return any(isinstance(event, ThreadEvent) and event.request is not None for event in self.events)
 
 
-class Recorded(Struct, frozen=True):
+class Recorded(Struct, frozen=True, gc=False):
     """A commit with its position in the log and the hash of its record.
 
     ``trace`` is the W3C ``traceparent`` that was stored with it, or None if there was none or it is not valid.

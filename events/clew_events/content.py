@@ -21,33 +21,33 @@ Disposal = Literal["delete", "erase"]
 """What becomes of a thread when its time is over."""
 
 
-class Text(Struct, frozen=True, tag_field="type", tag="text"):
+class Text(Struct, frozen=True, gc=False, tag_field="type", tag="text"):
     """A text part of a message."""
 
     text: str
 
 
-class ImageFileSource(Struct, frozen=True):
+class ImageFileSource(Struct, frozen=True, gc=False):
     """An uploaded image, by file id."""
 
     file_id: str
     detail: Detail = "auto"
 
 
-class ImageFile(Struct, frozen=True, tag_field="type", tag="image_file"):
+class ImageFile(Struct, frozen=True, gc=False, tag_field="type", tag="image_file"):
     """An image part of a message, by file id."""
 
     image_file: ImageFileSource
 
 
-class ImageUrlSource(Struct, frozen=True):
+class ImageUrlSource(Struct, frozen=True, gc=False):
     """An external image, by URL."""
 
     url: str
     detail: Detail = "auto"
 
 
-class ImageUrl(Struct, frozen=True, tag_field="type", tag="image_url"):
+class ImageUrl(Struct, frozen=True, gc=False, tag_field="type", tag="image_url"):
     """An image part of a message, by URL."""
 
     image_url: ImageUrlSource
@@ -56,20 +56,20 @@ class ImageUrl(Struct, frozen=True, tag_field="type", tag="image_url"):
 Part = Text | ImageFile | ImageUrl
 
 
-class Tool(Struct, frozen=True):
+class Tool(Struct, frozen=True, gc=False):
     """A tool that may use an attachment."""
 
     type: ToolName
 
 
-class Attachment(Struct, frozen=True):
+class Attachment(Struct, frozen=True, gc=False):
     """A file attached to a message, and the tools that may use it."""
 
     file_id: str
     tools: tuple[Tool, ...] = ()
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Message(Struct, frozen=True, gc=False, kw_only=True):
     """A message as stored: its id and ordinal are in its event, its thread and time in the commit."""
 
     role: Role
@@ -78,30 +78,30 @@ class Message(Struct, frozen=True, kw_only=True):
     metadata: Metadata
 
 
-class CodeInterpreter(Struct, frozen=True):
+class CodeInterpreter(Struct, frozen=True, gc=False):
     """Files that the code interpreter may use."""
 
     file_ids: tuple[str, ...] = ()
 
 
-class StaticChunking(Struct, frozen=True):
+class StaticChunking(Struct, frozen=True, gc=False):
     """The size and overlap of a file's chunks for search, in tokens."""
 
     max_chunk_size_tokens: int
     chunk_overlap_tokens: int
 
 
-class AutoStrategy(Struct, frozen=True, tag_field="type", tag="auto"):
+class AutoStrategy(Struct, frozen=True, gc=False, tag_field="type", tag="auto"):
     """Chunking that the search chooses."""
 
 
-class StaticStrategy(Struct, frozen=True, tag_field="type", tag="static"):
+class StaticStrategy(Struct, frozen=True, gc=False, tag_field="type", tag="static"):
     """Chunking that the caller chooses."""
 
     static: StaticChunking
 
 
-class VectorStore(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VectorStore(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A vector store that was requested with a thread: stored in its history, under an id of its own."""
 
     id: str
@@ -110,21 +110,21 @@ class VectorStore(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: Metadata | None = None
 
 
-class FileSearch(Struct, frozen=True, omit_defaults=True):
+class FileSearch(Struct, frozen=True, gc=False, omit_defaults=True):
     """Vector stores that file search may use; ``vector_stores`` are those that were created with the thread."""
 
     vector_store_ids: tuple[str, ...] = ()
     vector_stores: tuple[VectorStore, ...] = ()
 
 
-class ToolResources(Struct, frozen=True, omit_defaults=True):
+class ToolResources(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a thread's tools may use."""
 
     code_interpreter: CodeInterpreter | None = None
     file_search: FileSearch | None = None
 
 
-class ExpiresAfter(Struct, frozen=True):
+class ExpiresAfter(Struct, frozen=True, gc=False):
     """When a thread expires: so many days after it was created, or was last active."""
 
     anchor: ExpiryAnchor

@@ -53,7 +53,7 @@ EventType = Literal[
 """The tags of all stored events: the ``type`` that each is stored with, and by which queries choose."""
 
 
-class ThreadEvent(Struct, frozen=True):
+class ThreadEvent(Struct, frozen=True, gc=False):
     """An event about a thread as a whole, not about one item.
 
     One that ``clears`` deletes all items at once; one that ``restores`` has a deleted thread there again. One that is
@@ -79,7 +79,7 @@ class TenantEvent(ThreadEvent, frozen=True):
     """An event of a tenant's own history, which is stored as a thread's is and is about no thread."""
 
 
-class ItemEvent(Struct, frozen=True):
+class ItemEvent(Struct, frozen=True, gc=False):
     """An event about one item of a thread, such as a message, which ``item`` names.
 
     ``ordinal`` is the item's number in its thread. Behind the first event about an item it is left out where the id
@@ -88,7 +88,7 @@ class ItemEvent(Struct, frozen=True):
     """
 
 
-class ForkedFrom(Struct, frozen=True):
+class ForkedFrom(Struct, frozen=True, gc=False):
     """The commit of another thread that a thread was forked at: its thread, its number, and the hash of its record."""
 
     thread: str

@@ -18,6 +18,8 @@ from clew_events.errors import TooLarge
 from clew_projections.nats.headers import Headers, append_headers, description_of, encode_headers, fields, status_of
 from clew_projections.nats.lean_client import LEANED_ON, LeanClient
 from clew_projections.nats.parser import LeanParser
+from clew_projections.nats.request_mux import PendingRequest, Reply
+from clew_projections.nats.stream_messages import decode_page
 from support.waiting import PATIENCE, eventually
 
 Message = tuple[bytes, bytes, bytes, bytes]
@@ -242,6 +244,48 @@ def test_a_header_asked_for_alone_is_what_it_is_among_all(lines: list[bytes], en
     whole = fields(block)
     assert {name: Headers(block).get(name) for name in NAMES} == {name: whole.get(name) for name in NAMES}
     assert dict(Headers(block)) == whole
+
+
+STORED = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from([b"Nats-Sequence: 9", b"traceparent: t", SERVERS[:-2].strip(), b"x\ry", b""])),
+        st.sampled_from([b"", b"Nats-Num-Pending: 0\r\n"]),
+        BODIES,
+    ),
+    max_size=5,
+)
+
+
+@given(STORED, st.lists(st.integers(0, 2000), max_size=8))
+def test_a_page_is_what_its_messages_are_one_by_one_however_it_is_cut(
+    stored: list[tuple[list[bytes], bytes, bytes]], at: list[int]
+) -> None:
+    one_by_one = [
+        Reply(
+            b"NATS/1.0\r\n"
+            + b"".join(line + b"\r\n" for line in lines)
+            + b"Nats-Subject: a.b\r\nNats-Sequence: %d\r\nNats-Time-Stamp: 2026-11-23T07:00:00Z\r\n" % seq
+            + b"Nats-Num-Pending: 3\r\nNats-Last-Sequence: %d\r\n" % (seq - 1)
+            + more
+            + b"\r\n",
+            body,
+        )
+        for seq, (lines, more, body) in enumerate(stored, start=1)
+    ]
+    end = Reply(b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\n\r\n", b"")
+    stream = b"".join(announced((b"inbox.7", b"", *each[:2]), 2) for each in (*one_by_one, end))
+
+    async def read() -> list[Reply]:
+        client, asked = Noted(), PendingRequest("a", "inbox.7", asyncio.get_running_loop().create_future(), many=True)
+        client._parser.receivers[b"2"] = lambda _subject, _reply, head, body: asked.take(Reply(head, body))
+        client.batches[b"inbox.7"] = asked.take_stored
+        for piece in cut(stream, at):
+            await client._parser.parse(piece)
+        return await asked.answers
+
+    *page, last = asyncio.run(read())
+    assert [each[:2] for each in (*page, last)] == [each[:2] for each in (*one_by_one, end)]
+    assert decode_page(page, "a.b") == decode_page(one_by_one, "a.b")
 
 
 def test_a_status_is_told_with_what_is_said_beside_it() -> None:

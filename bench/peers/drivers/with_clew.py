@@ -82,8 +82,8 @@ async def _replay(clew: Clew) -> dict[str, object]:
     js = clew.nc.jetstream()
     ends = [(await js.stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
     count = 0
-    async for _ in clew.feed.read_until(TENANT, GetFeed(), first_cursor(SHARDS), ends):
-        count += 1
+    async for batch in clew.feed.read_until(TENANT, GetFeed(), first_cursor(SHARDS), ends):
+        count += len(batch)
     return result(count, time.perf_counter() - started)
 
 

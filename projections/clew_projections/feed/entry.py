@@ -5,22 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from clew_events.codec import decode
-from clew_events.commit import Commit, Position, Recorded, record_hash
+from clew_events.codec import decode, decode_hashed
+from clew_events.commit import Commit, Position, record_hash
 from clew_events.errors import Corrupt, Invalid
+from clew_events.ids import is_traceparent
 from clew_events.queries import GetFeed
 from clew_events.subjects import EVENTS, Address, address_of, event_subject
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
-from clew_projections.history.histories import read
+from clew_projections.history.histories import locate_fault
 from clew_projections.history.log_reads import LogReads
-from clew_projections.nats.stream_messages import STORED_AT, StoredMessage, microseconds
+from clew_projections.nats.stream_messages import STORED_AT, TRACE, StoredMessage, microseconds
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FeedCommit(NamedTuple):
     """A stored commit with the time at which the log stored it, in microseconds since 1970.
+
+    Its first three fields are its place in the feed, so commits compare by their places: no two are at the same.
 
     An unreadable one has a ``fault`` in place of its commit: it is in the log, so it is in the feed.
     """
@@ -31,7 +34,7 @@ class FeedCommit(NamedTuple):
     thread: str
     body: bytes
     hash: str
-    trace_id: str | None
+    trace: str | None
     commit: Commit | None
     fault: Corrupt | None
 
@@ -41,6 +44,11 @@ class FeedCommit(NamedTuple):
         return Position(self.shard, self.seq)
 
     @property
+    def trace_id(self) -> str | None:
+        """The id of the trace that the command belonged to, in 32 hex digits, or None."""
+        return self.trace.split("-")[1] if self.trace is not None and is_traceparent(self.trace) else None
+
+    @property
     def time(self) -> datetime:
         """The time at which the log stored it."""
         return _EPOCH + timedelta(microseconds=self.stored_at)
@@ -48,14 +56,15 @@ class FeedCommit(NamedTuple):
 
 def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     """Decode a stored message as a commit of the feed."""
-    when, thread = microseconds(stored.headers[STORED_AT]), address_of(stored.subject).thread
+    when, seq, body = microseconds(stored.headers[STORED_AT]), stored.seq, stored.body
     try:
-        recorded = _decode_own(stored, shard)
+        commit, digest = decode_hashed(body)
+        if event_subject(shard, Address(commit.tenant, commit.thread)) != stored.subject:
+            raise _misplaced(stored)
     except Corrupt as fault:
-        return FeedCommit(when, shard, stored.seq, thread, stored.body, record_hash(stored.body), None, None, fault)
-    return FeedCommit(
-        when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None
-    )
+        thread, where = address_of(stored.subject).thread, locate_fault(fault, seq, shard)
+        return FeedCommit(when, shard, seq, thread, body, record_hash(body), None, None, where)
+    return FeedCommit(when, shard, seq, commit.thread, body, digest, stored.headers.get(TRACE), commit, None)
 
 
 def redact(fed: FeedCommit, tenant: str, log: LogReads) -> FeedCommit:
@@ -67,15 +76,9 @@ def redact(fed: FeedCommit, tenant: str, log: LogReads) -> FeedCommit:
     return fed._replace(body=body, commit=decode(body) if fed.commit is not None else None)
 
 
-def _decode_own(stored: StoredMessage, shard: int) -> Recorded:
-    recorded, owner = read(stored, shard), address_of(stored.subject)
-    if (recorded.commit.tenant, recorded.commit.thread) != owner:
-        raise Corrupt(
-            f"sequence {stored.seq} of shard {shard}: a commit of another thread is on the subject of thread "
-            f"{owner.thread}",
-            code="misplaced_commit",
-        )
-    return recorded
+def _misplaced(stored: StoredMessage) -> Corrupt:
+    owner = address_of(stored.subject)
+    return Corrupt(f"a commit of another thread is on the subject of thread {owner.thread}", code="misplaced_commit")
 
 
 def micros_of(moment: datetime) -> int:

@@ -98,16 +98,16 @@ class _Reader:
         batch: list[FollowedCommit] = []
         scanned = 0
         async with aclosing(self._feed.read_until(self._tenant, self._query, self._cursor, listener.since)) as log:
-            async for fed in log:
-                self._cursor = advance_cursor(self._cursor, fed)
-                scanned += 1
-                if self._wanted.matches(fed):
-                    batch.append(
-                        FollowedCommit(self._feed.redact(fed, self._tenant), encode_cursor(self._cursor, self._tenant))
-                    )
-                if len(batch) == AT_ONCE or scanned == SCANNED or not heartbeat.due_in:
-                    yield batch
-                    batch, scanned = [], 0
+            async for read in log:
+                for fed in read:
+                    self._cursor = advance_cursor(self._cursor, fed)
+                    scanned += 1
+                    if self._wanted.matches(fed):
+                        shown = self._feed.redact(fed, self._tenant)
+                        batch.append(FollowedCommit(shown, encode_cursor(self._cursor, self._tenant)))
+                    if len(batch) == AT_ONCE or scanned == SCANNED or not heartbeat.due_in:
+                        yield batch
+                        batch, scanned = [], 0
         if batch:
             yield batch
         self._cursor = replace(self._cursor, seqs=tuple(map(max, self._cursor.seqs, listener.since)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -87,26 +88,28 @@ class Feed:
         )
         items: list[tuple[FeedCommit, Cursor]] = []
         cursor, size, scanned = start, PageSize(self._page_bytes()), 0
-        async for fed in merge_shards(readers, backwards=query.order == "desc"):
-            if wanted.is_past(fed):
-                return FeedPage(tuple(items), cursor, more=False)
-            matches = wanted.matches(fed)
-            if matches and not size.take(_size_of(fed)):
-                break
-            cursor = advance_cursor(cursor, fed)
-            scanned += 1
-            if matches:
-                items.append((fed, cursor))
-            if len(items) == query.limit or scanned == SCANNED:
-                return FeedPage(tuple(items), cursor, more=any(reader.has_more for reader in readers))
-        else:
-            return FeedPage(tuple(items), cursor, more=False)
-        return FeedPage(tuple(items), cursor, more=True)
+        async for batch in merge_shards(readers, backwards=query.order == "desc"):
+            for place, fed in enumerate(batch, start=1):
+                if wanted.is_past(fed):
+                    return FeedPage(tuple(items), cursor, more=False)
+                matches = wanted.matches(fed)
+                if matches and not size.take(_size_of(fed)):
+                    return FeedPage(tuple(items), cursor, more=True)
+                cursor = advance_cursor(cursor, fed)
+                scanned += 1
+                if matches:
+                    items.append((fed, cursor))
+                if len(items) == query.limit or scanned == SCANNED:
+                    more = place < len(batch) or any(reader.has_more for reader in readers)
+                    return FeedPage(tuple(items), cursor, more=more)
+        return FeedPage(tuple(items), cursor, more=False)
 
     async def read_until(
         self, tenant: str, query: GetFeed, start: Cursor, seqs: Sequence[int]
-    ) -> AsyncGenerator[FeedCommit]:
-        """Yield every commit after a cursor up to a sequence of each shard, matching or not; pages are read ahead.
+    ) -> AsyncGenerator[list[FeedCommit]]:
+        """Yield every commit after a cursor up to a sequence of each shard, matching or not, some at a time.
+
+        Pages are read ahead.
 
         Raises:
             Unavailable: the log does not answer.
@@ -119,8 +122,8 @@ class Feed:
             for at, end in ends.items()
         ]
         try:
-            async for fed in merge_shards(readers, backwards=False):
-                yield fed
+            async for batch in merge_shards(readers, backwards=False):
+                yield batch
         finally:
             await asyncio.gather(*(reader.close() for reader in readers))
 
@@ -219,17 +222,24 @@ def advance_cursor(cursor: Cursor, fed: FeedCommit) -> Cursor:
 
 async def merge_shards(
     readers: Sequence[ForwardReader] | Sequence[BackwardReader], *, backwards: bool
-) -> AsyncIterator[FeedCommit]:
-    """Yield the shards' commits in the order of the feed, until all that existed when reading began are read."""
-    pick = max if backwards else min
+) -> AsyncIterator[list[FeedCommit]]:
+    """Yield the shards' commits in the order of the feed, until all that existed when reading began are read.
+
+    A batch ends where the next commit of a shard has to be read.
+    """
     while any(reader.has_more for reader in readers):
         if empty := [reader for reader in readers if reader.needs_fill]:
             await asyncio.gather(*(reader.fill() for reader in empty))
         full = [reader for reader in readers if reader.buffer]
         if not full:
             return
-        yield pick(full, key=_place).take()
-
-
-def _place(reader: ForwardReader | BackwardReader) -> tuple[int, int, int]:
-    return reader.buffer[0][:3]
+        ends = {id(reader.buffer[-1]) for reader in full}
+        batch: list[FeedCommit] = []
+        for fed in heapq.merge(*(reader.buffer for reader in full), reverse=backwards):
+            batch.append(fed)
+            if id(fed) in ends:
+                break
+        for reader in full:
+            if count := sum(fed.shard == reader.shard for fed in batch):
+                reader.take(count)
+        yield batch

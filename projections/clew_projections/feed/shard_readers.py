@@ -44,7 +44,7 @@ class ForwardReader:
         self.shard = shard
         self.seq = seq
         self.goal = goal
-        self.buffer: deque[FeedCommit] = deque()
+        self.buffer: list[FeedCommit] = []
 
     @property
     def has_more(self) -> bool:
@@ -56,11 +56,10 @@ class ForwardReader:
         """Whether :meth:`fill` must run before the next commit is known."""
         return not self.buffer and not self._ended
 
-    def take(self) -> FeedCommit:
-        """Take the next commit from the buffer."""
-        found = self.buffer.popleft()
-        self.seq = found.seq
-        return found
+    def take(self, count: int) -> None:
+        """Take some commits from the buffer."""
+        self.seq = self.buffer[count - 1].seq
+        del self.buffer[:count]
 
     async def fill(self) -> None:
         """Read the next commits into the buffer, or note that there are none.
@@ -117,7 +116,7 @@ class BackwardReader:
         self._window = self._most = chunk
         self.shard = shard
         self.seq = seq
-        self.buffer: deque[FeedCommit] = deque()
+        self.buffer: list[FeedCommit] = []
 
     @property
     def has_more(self) -> bool:
@@ -129,11 +128,10 @@ class BackwardReader:
         """Whether :meth:`fill` must run before the next commit is known."""
         return not self.buffer and self._low > 1
 
-    def take(self) -> FeedCommit:
-        """Take the next commit, in descending order, from the buffer."""
-        found = self.buffer.popleft()
-        self.seq = found.seq
-        return found
+    def take(self, count: int) -> None:
+        """Take some commits, in descending order, from the buffer."""
+        self.seq = self.buffer[count - 1].seq
+        del self.buffer[:count]
 
     async def fill(self) -> None:
         """Read the preceding commits into the buffer, or note that there are none.

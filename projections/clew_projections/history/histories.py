@@ -214,6 +214,11 @@ def read(stored: StoredMessage, shard: int) -> Recorded:
             stored.body, Position(shard, stored.seq), stored.headers.get(TRACE), stored.headers.get(DIGEST)
         )
     except Corrupt as fault:
-        fault.message = f"sequence {stored.seq} of shard {shard}: {fault.message}"
-        fault.args = (fault.message,)
-        raise
+        raise locate_fault(fault, stored.seq, shard) from fault.__cause__
+
+
+def locate_fault(fault: Corrupt, seq: int, shard: int) -> Corrupt:
+    """Return a fault of a stored message that says where it is."""
+    fault.message = f"sequence {seq} of shard {shard}: {fault.message}"
+    fault.args = (fault.message,)
+    return fault

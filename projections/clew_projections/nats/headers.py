@@ -93,10 +93,22 @@ _STORED: Final = re.compile(
     rb"\r\nNats-Subject: ([^\s]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\s]+)\r\n"
     rb"(?:Nats-Num-Pending: (\d+)\r\nNats-Last-Sequence: (\d+)\r\n)?\r\n\Z"
 )
-"""The headers that a server appends to a stored message. The last of a name counts, so they cannot be forged."""
-_GROUPS: Final = {
-    "Nats-Subject": 1, "Nats-Sequence": 2, "Nats-Time-Stamp": 3, "Nats-Num-Pending": 4, "Nats-Last-Sequence": 5,
+_SUBJECT: Final = b"\r\nNats-Subject: "
+_PLACES: Final = {
+    "Nats-Subject": 0, "Nats-Sequence": 1, "Nats-Time-Stamp": 2, "Nats-Num-Pending": 3, "Nats-Last-Sequence": 4,
 }  # fmt: skip
+Appended = tuple[bytes, bytes, bytes, bytes | None, bytes | None]
+"""The values of the headers that a server appends to a stored message: its subject, its sequence, when it was stored;
+and in a reply of many how many follow, and the sequence of the one before."""
+
+
+def read_appended(data: bytes, start: int, end: int) -> Appended | None:
+    """Return what the server appended to the block from ``start`` to ``end``; ``None`` for any other block.
+
+    The last header of a name counts, so these cannot be forged.
+    """
+    found = _STORED.match(data, max(data.rfind(_SUBJECT, start, end), start), end)
+    return found.groups() if found is not None else None  # type: ignore[return-value]
 
 
 class Headers(Mapping[str, str]):
@@ -104,10 +116,10 @@ class Headers(Mapping[str, str]):
 
     __slots__ = ("_appended", "_fields", "block")
 
-    def __init__(self, block: bytes) -> None:
+    def __init__(self, block: bytes, known: Appended | None = None) -> None:
         self.block = block
         self._fields: dict[str, str] | None = None
-        self._appended = _STORED.match(block, max(block.rfind(b"\r\nNats-Subject: "), 0))
+        self._appended = known or read_appended(block, 0, len(block))
 
     def _all(self) -> dict[str, str]:
         parsed = self._fields
@@ -115,15 +127,20 @@ class Headers(Mapping[str, str]):
             parsed = self._fields = fields(self.block)
         return parsed
 
+    def _value(self, name: str) -> str | None:
+        if self._appended is None or (at := _PLACES.get(name)) is None or (value := self._appended[at]) is None:
+            return None
+        return value.decode(errors="replace")
+
     def __getitem__(self, name: str) -> str:
-        if self._appended is not None and (at := _GROUPS.get(name)) and (value := self._appended[at]):
-            return value.decode(errors="replace")
+        if (value := self._value(name)) is not None:
+            return value
         return self._all()[name]
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         """Return the value of a header, or ``default``."""
-        if self._appended is not None and (at := _GROUPS.get(name)) and (value := self._appended[at]):
-            return value.decode(errors="replace")
+        if (value := self._value(name)) is not None:
+            return value
         if self._fields is None and name.encode() not in self.block:
             return default
         return self._all().get(name, default)

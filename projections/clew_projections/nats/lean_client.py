@@ -19,7 +19,7 @@ from nats.aio.subscription import Subscription
 
 from clew_events.nats_client import MAX_SUBJECTS, LastingClient, check_message
 from clew_projections.nats.headers import encode_headers, plain
-from clew_projections.nats.parser import LeanParser, Receive
+from clew_projections.nats.parser import LeanParser, Receive, TakeBatch
 
 FLUSH: Final = 10.0
 """Seconds in which the server must answer a flush."""
@@ -45,6 +45,11 @@ class LeanClient(LastingClient):
         self._parser = LeanParser(self)
         self._ps = self._parser
         self._soon = False
+
+    @property
+    def batches(self) -> dict[bytes, TakeBatch]:
+        """Takers of replies that are many, by reply subject; see the parser."""
+        return self._parser.batches
 
     @property
     def server_name(self) -> str:

@@ -15,6 +15,8 @@ from nats.protocol.parser import Parser
 if TYPE_CHECKING:
     from clew_projections.nats.lean_client import LeanClient
 
+TakeBatch = Callable[[bytes, int], int]
+"""Takes the messages to one reply subject that begin at a place in the input, and returns where they end."""
 Receive = Callable[[bytes, bytes, bytes, bytes], None]
 """Takes a message: subject, reply subject, header block, body. The middle two may be empty."""
 
@@ -31,6 +33,8 @@ class LeanParser(Parser):
     def __init__(self, nc: LeanClient) -> None:
         self.receivers: dict[bytes, Receive] = {}
         """The direct receivers of messages, by subscription number as the server writes it."""
+        self.batches: dict[bytes, TakeBatch] = {}
+        """Takers of replies that are many, by reply subject. What they leave goes to the receiver."""
         self._resets = 0
         super().__init__(nc)
 
@@ -64,7 +68,7 @@ class LeanParser(Parser):
 
     async def _read(self, data: bytes) -> tuple[int, int]:
         """Return the number of bytes parsed, and the number of bytes needed before the rest can be parsed."""
-        client, receivers, resets = self.nc, self.receivers, self._resets
+        client, receivers, batches, resets = self.nc, self.receivers, self.batches, self._resets
         stats = client.stats
         at, end = 0, len(data)
         while at < end and resets == self._resets:
@@ -79,6 +83,9 @@ class LeanParser(Parser):
             subject, sid, reply, body, stop = _parse_header_line(data[at:line], start)
             if stop + 2 > end:
                 return at, stop + 2 - at
+            if batches and (take := batches.get(subject)) is not None and (taken := take(data, at)) > at:
+                at = taken
+                continue
             at = stop + 2
             receive = receivers.get(sid)
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -31,7 +31,7 @@ STORED_AT: Final = "Nats-Time-Stamp"
 """When the server stored a message. The server adds this header to reads; a publisher cannot set it."""
 
 
-class StoredMessage(Struct, frozen=True):
+class StoredMessage(Struct, frozen=True, gc=False):
     """A message as a stream holds it."""
 
     seq: int
@@ -156,8 +156,33 @@ def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:
         return None
     if status is not None:
         raise Unavailable(f"the server refused the read: {status} {description_of(reply.head)}")
-    headers = Headers(reply.head)
+    headers = Headers(reply.head, reply.appended)
     return StoredMessage(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
+
+
+def decode_page(replies: Sequence[Reply], subject: str) -> list[StoredMessage] | None:
+    """Decode the replies of a batched read; ``None`` if one of them was lost on the way.
+
+    Raises:
+        Unavailable: the server refused the read.
+    """
+    page: list[StoredMessage] = []
+    before = b"0"
+    for reply in replies:
+        if (known := reply.appended) is not None:
+            each = StoredMessage(int(known[1]), known[0].decode(), reply.data, Headers(reply.head, known))
+            previous, before_next = known[4], known[1]
+        else:
+            decoded = decode_stored(reply, subject)
+            if decoded is None:
+                break
+            each = decoded
+            previous, before_next = (each.headers.get("Nats-Last-Sequence") or "").encode(), b"%d" % each.seq
+        if previous != before:
+            return None
+        page.append(each)
+        before = before_next
+    return page
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:
@@ -168,8 +193,7 @@ def parse_headers(raw: bytes) -> dict[str, str]:
 
 def microseconds(stamp: str) -> int:
     """Convert a timestamp of the server (RFC 3339 in UTC, up to nine decimals) to microseconds since 1970."""
-    second, _, fraction = stamp.removesuffix("Z").partition(".")
-    return _second(second) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+    return _second(stamp[:19]) * 1_000_000 + int(stamp[20:-1][:6].ljust(6, "0"))
 
 
 @lru_cache(1024)

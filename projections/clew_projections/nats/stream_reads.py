@@ -33,6 +33,7 @@ from clew_projections.nats.stream_messages import (
     ApiRefusal,
     Newest,
     StoredMessage,
+    decode_page,
     decode_stored,
     parse_headers,
 )
@@ -275,16 +276,9 @@ class StreamReader:
             *replies, end = await self._retry_patiently(
                 lambda silence: self._exchange.many(call, body, timeout=silence)
             )
-        found: list[StoredMessage] = []
-        before = "0"
-        for reply in replies:
-            each = decode_stored(reply, subject)
-            if each is None:
-                break
-            if each.headers.get("Nats-Last-Sequence") != before:
-                raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
-            found.append(each)
-            before = str(each.seq)
+        found = decode_page(replies, subject)
+        if found is None:
+            raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
         if status_of(end.head) != END_OF_BATCH:
             decode_stored(end, subject)  # no message, or an error
         return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
