@@ -190,8 +190,10 @@ def with_field(body: Raw, name: str, value: object) -> Raw:
 
 
 def searched_texts(body: Raw) -> Iterator[str]:
-    """Yield the texts of a stored item that are searched, in their order."""
-    waiting: list[object] = [json.loads(bytes(body), parse_int=_no_text, parse_float=_no_text, parse_constant=_no_text)]
+    """Yield the texts of a stored item that are searched, in their order. Its metadata is not: as that of a message."""
+    fields = json.loads(bytes(body), parse_int=_no_text, parse_float=_no_text, parse_constant=_no_text)
+    fields.pop("metadata", None)
+    waiting: list[object] = [fields]
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.json import encode
 
 from clew_events.commit import Position, Recorded
 from clew_events.content import ExpiresAfter, Message, Text, ToolResources
@@ -19,10 +20,13 @@ from clew_events.events import (
     HoldReleased,
     ItemAdded,
     ItemDeleted,
+    ItemMetadataUpdated,
+    ItemReplaced,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
     ThreadRestored,
+    ordinal_of,
 )
 from clew_events.ids import item_id
 from clew_events.list_query import (
@@ -93,8 +97,8 @@ class World:
             kept = Kept(view=view, created_by=actor, updated_by=actor)
         texts = dict(kept.texts)
         for event in events:
-            if isinstance(event, ItemAdded):
-                texts[event.ordinal] = (at, _text(event))
+            if isinstance(event, ItemAdded | ItemReplaced):
+                texts[ordinal_of(event)] = (at, payload.get("text", ""))
             elif isinstance(event, ItemDeleted):
                 texts.pop(max(texts), None)
         self.threads[tenant, thread] = Kept(
@@ -135,11 +139,15 @@ class World:
             found.append(((key, thread), thread))
         return [thread for _, thread in sorted(found, reverse=query.order == "desc")]
 
-    def _events(self, view: ThreadView, kept: Kept | None, what: str, payload: dict[str, str]) -> list[Event]:
+    def _events(  # noqa: C901 - one case a happening
+        self, view: ThreadView, kept: Kept | None, what: str, payload: dict[str, str]
+    ) -> list[Event]:
         metadata = {key: value for key, value in payload.items() if key in KEYS}
         ordinal = view.last_ordinal + 1
         message = Message(role="user", content=(Text(payload.get("text", "")),), metadata={})
         added = ItemAdded(item=item_id(ordinal, view.id), ordinal=ordinal, message=message)
+        body = Raw(encode({"role": "user", "content": payload.get("text", ""), "metadata": metadata}))
+        newest = item_id(max(kept.texts), view.id) if kept is not None and kept.texts else None
         if view.n == 0:
             created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
             return [created, added] if what == "say" else [created]
@@ -151,20 +159,22 @@ class World:
         match what:
             case "say":
                 return [added]
+            case "item":
+                return [ItemAdded(item=added.item, ordinal=ordinal, body=body)]
+            case "replace" if newest is not None:
+                return [ItemReplaced(item=newest, body=body)]
+            case "label" if newest is not None:
+                return [ItemMetadataUpdated(item=newest, set=dict.fromkeys(KEYS, payload["hold"]))]
             case "tag":
                 return [MetadataUpdated(set=metadata, unset=tuple(set(view.metadata) - set(metadata)))]
-            case "unsay" if kept is not None and kept.texts:
-                return [ItemDeleted(item=item_id(max(kept.texts), view.id))]
+            case "unsay" if newest is not None:
+                return [ItemDeleted(item=newest)]
             case "end":
                 return [ThreadDeleted()]
             case "expire":
                 return [ExpiryUpdated(expires_after=EXPIRIES[payload["expires"]])]
             case _:
                 return []
-
-
-def _text(added: ItemAdded) -> str:
-    return "".join(part.text for part in added.message.content if isinstance(part, Text))
 
 
 def holds(condition: Condition, kept: Kept) -> bool:
@@ -331,7 +341,7 @@ def histories(
         st.sampled_from(("default", "default", "default", "other")),
         st.sampled_from(threads),
         st.sampled_from(ACTORS),
-        st.sampled_from(("say", "say", "tag", "tag", "unsay", "end", "hold", "expire")),
+        st.sampled_from(("say", "item", "label", "replace", "tag", "tag", "unsay", "end", "hold", "expire")),
         st.sampled_from((0, 1, 700_000, 1_000_000)),
         _payloads,
     )

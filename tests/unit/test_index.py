@@ -170,6 +170,7 @@ TABLES = {
     4: "ea660ea056f2d0f6",
     5: "961f4c02abd4e453",
     6: "ce8e1deb09dcb74b",
+    7: "ce8e1deb09dcb74b",
 }
 """Of each format, the digest of its tables."""
 

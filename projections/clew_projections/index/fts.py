@@ -41,7 +41,10 @@ def place_of(thread: int) -> str:
 
 
 def said_in(item: ItemView | ItemAdded | ItemReplaced) -> tuple[str, str]:
-    """Return by whom an item is, or its type where it is no message, and its text, with each part on a line."""
+    """Return by whom an item is, or its type where it is no message, and its text, with each part on a line.
+
+    A change of its metadata changes neither.
+    """
     if isinstance(item.message, Message):
         return item.message.role, "\n".join(part.text for part in item.message.content if isinstance(part, Text))
     if not isinstance(item.body, Raw):

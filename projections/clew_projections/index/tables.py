@@ -26,7 +26,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 6
+INDEX_FORMAT: Final = 7
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
