@@ -63,7 +63,7 @@ def read_item(raw: Raw, path: str) -> NewItem:
         Invalid: it is not an object with a type, or one that cannot be kept: with a key twice, or
             nested deeper than :data:`MAX_DEPTH`; or its id or type is not valid, or it is a message without role.
     """
-    body = _compact(raw, path)
+    body = read_object(raw, path)
     fields = _FIELDS.decode(body)
     kind = _text_at(fields, path, "type")
     if kind is None and fields.keys() & {"role", "content"}:
@@ -83,10 +83,16 @@ def read_item(raw: Raw, path: str) -> NewItem:
     return NewItem(kind, own, body)
 
 
-def _compact(raw: Raw, path: str) -> Raw:
+def read_object(raw: Raw, path: str) -> Raw:
+    """Check that a text is one JSON object that can be kept, and return it without white space.
+
+    Raises:
+        Invalid: it is not JSON, or more than one value, or no object; or an object in it has a key twice, or it is
+            nested deeper than :data:`MAX_DEPTH`.
+    """
     try:
         text = bytes(raw).decode()
-        value = json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str)
+        value = _PARSE(text)
     except _DuplicateKey as twice:
         key = error_texts.quote_text(twice.key)
         raise Invalid(f"Invalid '{path}': the key '{key}' is there twice.", param=path) from None
@@ -102,8 +108,8 @@ def _compact(raw: Raw, path: str) -> Raw:
         raise _too_deep(path)
     try:
         return Raw(msgspec.json.format(text.encode(), indent=-1))
-    except msgspec.DecodeError as fault:
-        raise Invalid(f"Invalid '{path}': {fault}.", param=path) from None
+    except msgspec.DecodeError:  # the one thing that the other parser lets pass
+        raise Invalid(f"Invalid '{path}': it has a lone surrogate, which is no character.", param=path) from None
 
 
 class _DuplicateKey(Exception):
@@ -118,6 +124,13 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         raise _DuplicateKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
     return unique
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_PARSE: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_int=len, parse_constant=_refuse).decode
 
 
 def _depth(value: object) -> int:
@@ -139,8 +152,12 @@ def _text_at(fields: Mapping[str, Raw], path: str, name: str) -> str | None:
     try:
         return _TEXT.decode(fields[name])
     except _UNREADABLE:
-        value = json.loads(bytes(fields[name]), parse_int=len, parse_constant=str)
-        raise error_texts.wrong_type(f"{path}.{name}", "a string", value) from None
+        raise wrong_kind(f"{path}.{name}", "a string", fields[name]) from None
+
+
+def wrong_kind(path: str, expected: str, value: Raw) -> Invalid:
+    """The error for a value in an item that is of another JSON type than ``expected``."""
+    return error_texts.wrong_type(path, expected, _PARSE(bytes(value).decode()))
 
 
 def own_ids(raw: Iterable[Raw]) -> Iterator[str]:

@@ -136,6 +136,16 @@ async def test_strange_cursors_lead_nowhere(http: httpx2.AsyncClient):
             assert str(error["message"]).startswith("No message found with id")
 
 
+async def test_items_that_are_not_utf_8_are_refused(http: httpx2.AsyncClient, clew: Clew):
+    items = f"/v1/conversations/{(await http.post('/v1/conversations')).json()['id']}/items"
+    before = await commits(clew)
+    for item in (b'{"type":"x","\xff":1}', b'{"role":"user","\xed\xa0\x80":"a","content":"x"}', b'"\xff"', b"1e400"):
+        for path in ("/v1/conversations", items):
+            error = hold_refused(await http.post(path, content=b'{"items":[%s]}' % item))
+            assert error["param"] == "items[0]"
+    assert await commits(clew) == before
+
+
 async def test_nobody_without_a_key_changes_anything(clew: Clew, http: httpx2.AsyncClient):
     thread = (await http.post("/v1/threads")).json()["id"]
     before = await commits(clew)

@@ -87,7 +87,7 @@ async def test_all_items_of_a_command_are_added_or_none(client: Client) -> None:
         ([note(1), {"role": "bot", "content": "x"}], Invalid, "items[1]", "'assistant', 'system'"),
         ([note(1), Raw(b"[1]")], Invalid, "items[1]", "expected an object, but got an array"),
         ([note(1), Raw(b'{"type":"x","a":{"b":1,"b":2}}')], Invalid, "items[1]", "the key 'b' is there twice"),
-        ([note(1), Raw(b'{"type":"x","a":"\\udc00"}')], Invalid, None, "lone surrogate"),
+        ([note(1), Raw(b'{"type":"x","a":"\\udc00"}')], Invalid, "items[1]", "lone surrogate"),
         ([note(1), Raw(b'{"type":"x","a":%s}' % (b"[" * 200 + b"]" * 200))], Invalid, "items[1]", "nested too deeply"),
     ):
         with pytest.raises(error) as refused:

@@ -9,7 +9,7 @@ import nats.js.errors
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import transport
+from clew_events.client import connect, transport
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Unavailable
 from clew_services.compose import Clew
@@ -70,6 +70,17 @@ async def test_a_refused_command_is_shown_tried_again_under_its_id_and_then_off_
         await leave(clew, "update_thread", b'{"thread_id": "thread_a", "metadata": {"a": "1"}, "id": "shop-1"}')
         await emptied(clew)
         assert len(await commits_of(clew, "thread_a")) == 2
+
+
+async def test_an_item_that_is_tried_again_keeps_its_digits(clew: Clew, deployment) -> None:
+    item = b'{"id":"one","type":"x","n":[1.10,1e400,12345678901234567890123]}'
+    async with served(clew), connect(deployment.url) as client:
+        await leave(clew, "add_items", b'{"thread_id":"thread_a","id":"add","items":[%s]}' % item)
+        await emptied(clew)
+        await client.create_thread(thread_id="thread_a")
+        await rejections.retry(clew.js, *[each async for each in rejections.list_rejected(clew.js)])
+        await emptied(clew)
+        assert bytes((await client.get_item("thread_a", "one")).item) == item
 
 
 async def test_what_can_never_be_granted_is_not_tried_again(clew: Clew, deployment) -> None:

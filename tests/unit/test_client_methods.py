@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import math
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
+from msgspec import Raw
 from nats.aio.client import Client
 
 from clew_events.client import Clew, sync
-from clew_events.client.command_methods import as_message
+from clew_events.client.command_methods import as_item, as_message
 from clew_events.client.method_options import build_query
+from clew_events.commands import AddItems, ReplaceItem
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.operations import OPERATIONS, Operation
@@ -92,6 +97,61 @@ async def test_an_option_of_an_unknown_name_is_an_error_before_anything_is_sent(
         await clew.delete_thread("thread_a", **wrong)  # type: ignore[misc]
     with pytest.raises(TypeError, match="expected_verison"):
         await clew.list_threads(**wrong)  # type: ignore[misc]
+
+
+PASTED = Raw(b'{"type":"x"}],"thread_id":"thread_b","actor":"boss","items":[{"type":"y"}')
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        (PASTED, "Extra data"),
+        (Raw(b'{"type":"x"}{}'), "Extra data"),
+        (Raw(b"[]"), "expected an object, but got an array"),
+        (Raw(b"1e400"), "expected an object, but got a decimal number"),
+        (Raw(b""), "Expecting value"),
+        (Raw(b'{"type":"x","a":NaN}'), "NaN"),
+        (Raw(b'{"type":"\xff"}'), "not UTF-8 at byte 9"),
+        (Raw(b'{"type":"\\ud800"}'), "lone surrogate"),
+        ({"type": "x", "a": [math.nan]}, "float values"),
+        ({"type": "x", "a": -math.inf}, "float values"),
+        ({"type": "x", "a": {"\ud800": 1}}, "surrogates"),
+        ({"type": "x", "a": PASTED}, "msgspec.Raw is unsupported"),
+        ({"type": "x", "a": object()}, "unsupported"),
+        ({"type": "x", 1: "a", "1": "b"}, "the key '1' is there twice"),
+    ],
+)
+async def test_an_item_that_is_not_one_json_object_is_refused_by_its_place_before_anything_is_sent(
+    item: Raw | dict[str, object], why: str
+) -> None:
+    clew = Clew(Client())  # not connected: whatever it sent would be another error
+    calls = [
+        (clew.add_items("thread_a", [{"type": "x"}, item]), "items[1]"),
+        (clew.create_thread(items=[item]), "items[0]"),
+        (clew.replace_item("thread_a", "id", item), "item"),
+    ]
+    if isinstance(item, Raw):
+        calls += [
+            (clew.send(AddItems(thread_id="thread_a", items=(item,))), "items[0]"),
+            (clew.enqueue(ReplaceItem(thread_id="thread_a", item_id="id", item=item)), "item"),
+        ]
+    for call, param in calls:
+        with pytest.raises(Invalid) as refused:
+            await call
+        assert (refused.value.param, why in refused.value.message) == (param, True), refused.value.message
+
+
+def test_an_item_keeps_its_digits_and_what_is_no_json_type_is_written_as_its_text() -> None:
+    item = MappingProxyType({"n": 10**30, "at": datetime(2026, 1, 1, tzinfo=UTC), "é": MappingProxyType({"a": (1.5,)})})
+    written = '{"n":1000000000000000000000000000000,"at":"2026-01-01T00:00:00Z","é":{"a":[1.5]}}'
+    assert bytes(as_item(item)).decode() == written
+
+
+async def test_a_text_that_is_no_unicode_is_refused_before_anything_is_sent() -> None:
+    clew = Clew(Client())
+    for call in (clew.add_message("thread_a", "\ud800"), clew.get_thread("thread_\ud800")):
+        with pytest.raises(Invalid, match="surrogates not allowed"):
+            await call
 
 
 def test_no_method_is_without_its_operation() -> None:

@@ -126,12 +126,21 @@ def test_what_is_left_out_by_default_is_shown_if_it_is_asked_for(name: str, whol
         ({"role": "user", "content": ["x"]}, "items[1].content[0]", "expected an object, but got a string"),
         ({"role": "user", "content": [{}]}, "items[1].content[0].type", "Missing required parameter"),
         ("x", "items[1]", "expected an object, but got a string"),
+        (Raw(b'{"type":"x","\xff":1}'), "items[1]", "it is not UTF-8 at byte 13"),
+        (Raw(b'{"role":"user","\xed\xa0\x80":"a","content":"x"}'), "items[1]", "it is not UTF-8 at byte 16"),
+        (Raw(b'{"role":"user","content":[{"type":"input_text","\xff":"a"}]}'), "items[1]", "it is not UTF-8"),
+        (Raw(b"1e400"), "items[1]", "expected an object, but got a decimal number"),
+        (Raw(b"1" * 5000), "items[1]", "expected an object, but got an integer"),
+        (Raw(b'{"role":"user","content":1e400}'), "items[1].content", "objects, but got a decimal number"),
+        (Raw(b'{"role":"user","content":{"a":1e400}}'), "items[1].content", "objects, but got an object"),
+        (Raw(b'{"role":"user","content":[%s]}' % (b"1" * 5000)), "items[1].content[0]", "but got an integer"),
+        (Raw(b'{"role":"user","content":%s}' % (b"[" * 900 + b"]" * 900)), "items[1]", "nested too deeply"),
     ],
 )
 def test_what_is_no_item_of_the_api_is_refused_by_its_place(item: object, param: str, said: str):
     good = Raw(b'{"type":"function_call_output","id":"fc_1","call_id":"c","output":"x"}')
     with pytest.raises(Invalid) as refused:
-        check_items((good, Raw(json.dumps(item).encode())))
+        check_items((good, item if isinstance(item, Raw) else Raw(json.dumps(item).encode())))
     assert refused.value.param == param
     assert said in refused.value.message
     check_items((good,))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, Unpack
+from typing import Final, TypeVar, Unpack
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -92,7 +93,7 @@ class CommandMethods(Caller):
                 thread_id=thread_id,
                 kind=kind,
                 messages=tuple(as_message(message) for message in messages) or None,
-                items=tuple(map(as_item, items)) or None,
+                items=_as_items(items) or None,
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
                 expires_after=expires_after,
@@ -195,10 +196,11 @@ class CommandMethods(Caller):
         A :class:`msgspec.Raw` is kept as it is, digit for digit. An item without ``id`` gets one.
 
         Raises:
+            Invalid: one of them is no JSON object, or no item; ``param`` names it, such as ``items[0]``.
             AlreadyExists: the thread has an item with one of the ids.
             TooLarge: they are more than one commit can hold.
         """
-        return await self._change(AddItems(thread_id=thread_id, items=tuple(map(as_item, items))), ItemsDone, options)
+        return await self._change(AddItems(thread_id=thread_id, items=_as_items(items)), ItemsDone, options)
 
     async def replace_item(
         self, thread_id: str, item_id: str, item: Mapping[str, object] | Raw, **options: Unpack[CommandOptions]
@@ -324,9 +326,29 @@ class CommandMethods(Caller):
         return await self._execute(msgspec.structs.replace(command, **named), answer)
 
 
-def as_item(item: Mapping[str, object] | Raw) -> Raw:
-    """The text of an item; a text is kept as it is."""
-    return item if isinstance(item, Raw) else Raw(msgspec.json.encode(item))
+def as_item(item: Mapping[str, object] | Raw, path: str = "item") -> Raw:
+    """The text of an item; a text is kept as it is. ``path`` is its place in the command.
+
+    Raises:
+        Invalid: JSON cannot say it: it has a value of an unsupported type, NaN, an infinity or a lone surrogate.
+    """
+    if isinstance(item, Raw):
+        return item
+    try:
+        return Raw(_ENCODE(item).encode())
+    except (TypeError, ValueError, RecursionError) as fault:
+        raise Invalid(f"Invalid '{path}': {fault}.", param=path) from None
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else msgspec.to_builtins(value)
+
+
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
+
+
+def _as_items(items: Sequence[Mapping[str, object] | Raw]) -> tuple[Raw, ...]:
+    return tuple(as_item(item, f"items[{index}]") for index, item in enumerate(items))
 
 
 def as_message(message: NewMessage | str, role: Role | None = None) -> NewMessage:

@@ -14,8 +14,9 @@ from nats.aio.client import Client
 from clew_events import error_texts, ids
 from clew_events.backoff import delays
 from clew_events.client.decode import decode_reply, decode_sequence
-from clew_events.commands import Command
-from clew_events.errors import Unavailable
+from clew_events.commands import AddItems, Command, CreateThread, ReplaceItem
+from clew_events.errors import Invalid, Unavailable
+from clew_events.items import read_object
 from clew_events.nats_client import check_message, header_size
 from clew_events.operations import QUERIES, WIRE_NAMES
 from clew_events.queries import Query
@@ -128,27 +129,40 @@ class Caller:
         is executed once, under its id.
 
         Raises:
-            Invalid: no caller may name itself like the command's ``actor``.
+            Invalid: no caller may name itself like the command's ``actor``, or an item is no JSON object.
             Unavailable: it was not stored, or that is unknown. Enqueue it again with the same ``id`` in the
                 command. The code ``inbox_full`` says that it was not stored: the inbox holds no more commands.
         """
         # Without a message id: the stream knows messages by it, whoever sent them, so another tenant's would hide this.
         command = self._complete(command)
         subject = inbox_subject(self.tenant, WIRE_NAMES[command.named])
-        return await self._requester.request(subject, _ENCODE(command), decode_sequence)
+        return await self._requester.request(subject, _encode(command), decode_sequence)
 
     async def _execute(self, command: Command, answer: type[T]) -> T:
         subject = command_subject(self.tenant, WIRE_NAMES[command.named])
-        return await self._requester.request(subject, _ENCODE(self._complete(command)), partial(decode_reply, answer))
+        return await self._requester.request(subject, _encode(self._complete(command)), partial(decode_reply, answer))
 
     async def _ask(self, query: Query, answer: type[T]) -> T:
         subject = query_subject(self.tenant, _QUERY_NAMES[type(query)])
-        return await self._requester.request(subject, _ENCODE(query), partial(decode_reply, answer))
+        return await self._requester.request(subject, _encode(query), partial(decode_reply, answer))
 
     def _complete(self, command: C) -> C:
         check_caller(self.tenant, command.actor)
         actor = command.actor if command.actor is not None else self.actor
-        return msgspec.structs.replace(command, id=command.id or ids.random_id("cmd_"), actor=actor)
+        # The text of an item goes into that of the command as it is: it has to be one value.
+        texts: dict[str, object] = {}
+        if isinstance(command, ReplaceItem):
+            texts["item"] = read_object(command.item, "item")
+        elif isinstance(command, AddItems | CreateThread) and command.items is not None:
+            texts["items"] = tuple(read_object(item, f"items[{at}]") for at, item in enumerate(command.items))
+        return msgspec.structs.replace(command, id=command.id or ids.random_id("cmd_"), actor=actor, **texts)
+
+
+def _encode(request: Command | Query) -> bytes:
+    try:
+        return _ENCODE(request)
+    except ValueError as fault:  # a lone surrogate
+        raise Invalid(f"This cannot be sent as JSON: {fault}.", code="invalid_json") from None
 
 
 def check_caller(tenant: str, actor: str | None) -> None:

@@ -16,7 +16,7 @@ from msgspec import Raw
 from clew_events import error_texts
 from clew_events.errors import Invalid
 from clew_events.http_forms import Include
-from clew_events.items import read_fields, read_text
+from clew_events.items import read_fields, read_item, read_text, wrong_kind
 
 Fields = dict[str, Raw]
 
@@ -46,33 +46,30 @@ def check_items(items: Sequence[Raw]) -> None:
     """Check what the API asks of new items beyond what is asked of every item.
 
     Raises:
-        Invalid: an item only stands for another, the content of a message is no text or list of parts, or an id does
-            not begin as those of its type do.
+        Invalid: an item cannot be kept, as :func:`~clew_events.items.read_item` says; or it only stands for another,
+            the content of a message is no text or list of parts, or an id does not begin as those of its type do.
     """
     for index, item in enumerate(items):
         path = f"items[{index}]"
-        if (fields := _fields(item)) is None:
-            raise error_texts.wrong_type(path, "an object", msgspec.json.decode(item))
-        kind = read_text(fields, "type") or "message"
-        if kind in _REQUEST_ONLY:
-            why = f"Invalid '{path}.type': '{kind}' is not kept. {_REQUEST_ONLY[kind]}"
+        new = read_item(item, path)
+        if new.type in _REQUEST_ONLY:
+            why = f"Invalid '{path}.type': '{new.type}' is not kept. {_REQUEST_ONLY[new.type]}"
             raise Invalid(why, param=f"{path}.type")
-        own, prefix = read_text(fields, "id"), _PREFIXES.get(kind)
-        if own is not None and prefix is not None and not own.startswith(prefix):
-            raise error_texts.wrong_prefix(f"{path}.id", own, prefix)
-        if kind == "message" and (content := fields.get("content")) is not None:
-            _check_content(content, f"{path}.content")
+        prefix = _PREFIXES.get(new.type)
+        if new.id is not None and prefix is not None and not new.id.startswith(prefix):
+            raise error_texts.wrong_prefix(f"{path}.id", new.id, prefix)
+        if new.type == "message":
+            _check_content(read_fields(new.body)["content"], f"{path}.content")
 
 
 def _check_content(content: Raw, path: str) -> None:
     if _is_text(content):
         return
     if not bytes(content).startswith(b"["):
-        expected = "one of a string or array of objects"
-        raise error_texts.wrong_type(path, expected, msgspec.json.decode(content))
+        raise wrong_kind(path, "one of a string or array of objects", content)
     for index, part in enumerate(_PARTS.decode(content)):
         if (fields := _fields(part)) is None:
-            raise error_texts.wrong_type(f"{path}[{index}]", "an object", msgspec.json.decode(part))
+            raise wrong_kind(f"{path}[{index}]", "an object", part)
         if read_text(fields, "type") is None:
             raise error_texts.missing_field(f"{path}[{index}].type")
 

@@ -100,7 +100,8 @@ async def retry(js: JetStream, refused: Refusal) -> int:
     if refused.why_final is not None:
         raise Invalid(f"{refused.number} cannot be retried: {refused.why_final}", code="refusal_final")
     rejection = refused.rejection
-    body = msgspec.json.encode(msgspec.json.decode(rejection.body, type=dict[str, object]) | {"id": rejection.id})
+    fields = msgspec.json.decode(rejection.body, type=dict[str, msgspec.Raw])
+    body = msgspec.json.encode({**fields, "id": rejection.id})
     ack = await js.publish(inbox_subject(rejection.tenant, rejection.command), body)
     if ack.error is not None:
         raise Unavailable(f"the inbox did not accept the command: {ack.error.description}", code="inbox_unavailable")
