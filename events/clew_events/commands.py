@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from clew_events.content import Anchor, Disposal, Metadata
 from clew_events.ids import Actor, Code, CommandId, ItemId, MessageId, Reason, Subject, ThreadId
-from clew_events.items import Item
+from clew_events.items import Item, Items
 from clew_events.list_query import Condition, Kind
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -90,7 +90,7 @@ class ItemCommand(OneItemCommand, frozen=True, kw_only=True):
 
 @final
 class CreateThread(ThreadCommand, frozen=True, kw_only=True):
-    """Create a thread, with up to 100 messages, or with items, in one commit.
+    """Create a thread, with up to 100 messages, or up to 1,000 items, in one commit.
 
     Without ``thread_id``, the thread's id is derived from tenant and command id, so a repeat always finds the thread.
     With one that begins with ``conv_`` it is a conversation, as it is where that is the ``kind`` of the id to derive.
@@ -102,7 +102,7 @@ class CreateThread(ThreadCommand, frozen=True, kw_only=True):
     thread_id: ThreadId | None = None
     kind: Kind = "thread"
     messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
-    items: tuple[Item, ...] | None = None
+    items: Items | None = None
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
     expires_after: ExpiresAfterIn | None = None
@@ -172,7 +172,7 @@ class DeleteMessage(MessageCommand, frozen=True, kw_only=True):
 
 @final
 class AddItems(Envelope, frozen=True, kw_only=True):
-    """Add items at the end of a thread, in one commit: all of them or none.
+    """Add up to 1,000 items at the end of a thread, in one commit: all of them or none.
 
     Each is a JSON object with a ``type``, and is kept as it is sent, key for key and digit for digit; one with a
     ``role`` and no type is a message. An item's ``id`` is the caller's own, or, where it has none, one that Clew makes.
@@ -181,7 +181,7 @@ class AddItems(Envelope, frozen=True, kw_only=True):
     named: ClassVar[str] = "AddItems"
 
     thread_id: ThreadId
-    items: tuple[Item, ...]
+    items: Items
 
 
 @final

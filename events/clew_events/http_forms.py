@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.content import Anchor, Disposal
 from clew_events.ids import Code, ThreadId
-from clew_events.items import Item
+from clew_events.items import Items
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
@@ -106,7 +106,7 @@ class CreateConversationBody(Request, frozen=True, kw_only=True):
     It may be left out.
     """
 
-    items: tuple[Item, ...] | None = None
+    items: Items | None = None
     metadata: MetadataIn | None = None
     expires_after: ExpiresAfterIn | None = None
     id: str | None = None
@@ -132,7 +132,7 @@ class UpdateConversationBody(Request, frozen=True, kw_only=True):
 class CreateItemsBody(Request, frozen=True, kw_only=True):
     """The body of ``POST /v1/conversations/{conversation_id}/items``."""
 
-    items: tuple[Item, ...]
+    items: Items
 
 
 class ShownParts(Request, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from clew_events.commands import AddMessage, CreateThread, UpdateMessage, UpdateThread
+from clew_events.commands import AddItems, AddMessage, CreateThread, UpdateMessage, UpdateThread
 from clew_events.errors import Invalid
+from clew_events.http_forms import CreateConversationBody, CreateItemsBody
 from clew_events.operations import OPERATIONS, Operation
 from clew_events.queries import GetStateAt, ListMessages
 from clew_events.requests import NewMessage
@@ -216,6 +217,16 @@ def test_content_has_at_most_256000_characters():
         "string_above_max_length",
         "content",
     )
+
+
+@pytest.mark.parametrize("many", [1001, 60_000])
+@pytest.mark.parametrize("form", [CreateThread, AddItems, CreateConversationBody, CreateItemsBody])
+def test_a_command_has_at_most_a_thousand_items(form: type, many: int):
+    item, ids = {"type": "x"}, {"thread_id": "thread_a"} if form is AddItems else {}
+    validation.decode(json.dumps({**ids, "items": [item] * 1000}).encode(), form)
+    message, code, param = refused({**ids, "items": [item] * many}, form)
+    assert f"array with maximum length 1000, but got an array with length {many} instead" in message
+    assert (code, param) == ("array_above_max_length", "items")
 
 
 def test_an_array_that_is_too_long_says_how_long_it_is():

@@ -196,7 +196,7 @@ class CommandMethods(Caller):
         A :class:`msgspec.Raw` is kept as it is, digit for digit. An item without ``id`` gets one.
 
         Raises:
-            Invalid: one of them is no JSON object, or no item; ``param`` names it, such as ``items[0]``.
+            Invalid: they are more than 1,000, or one of them is no item; ``param`` names it, such as ``items[0]``.
             AlreadyExists: the thread has an item with one of the ids.
             TooLarge: they are more than one commit can hold.
         """

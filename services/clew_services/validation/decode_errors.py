@@ -34,6 +34,7 @@ _SHAPES: Final = {
     ids.CURSOR_PATTERN: "the id of an entry of this history, such as '3-4711', or a commit's number",
     ids.SUBJECT_PATTERN: "a NATS subject of at most 256 characters without wildcards",
 }
+_TOO_MANY: Final = re.compile(r"^Expected `array` of length <= (?P<longest>[0-9]+) - at `\$\.(?P<name>\w+)`$")
 _AT: Final = re.compile(r"^(?P<words>.*) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", re.DOTALL)
 
 
@@ -43,6 +44,8 @@ def explain(value: object, form: object, refused: msgspec.ValidationError) -> In
         for fault in violations(value, form):
             if (sentence := _SENTENCES.get(fault.keyword)) is not None:
                 return sentence(path_of(fault.path), fault)
+    elif (many := _TOO_MANY.match(str(refused))) is not None and isinstance(value, dict):
+        return error_texts.array_too_long(many["name"], int(many["longest"]), len(value[many["name"]]))
     return _own_words(refused)
 
 
