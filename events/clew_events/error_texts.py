@@ -1,6 +1,6 @@
-"""The error texts for invalid input: OpenAI's own, because programs match on them.
+"""The error texts for invalid input, and for threads that are not there: OpenAI's own, because programs match on them.
 
-Each function returns an :class:`~clew_events.errors.Invalid` with its text, its ``code`` and, as ``param``, the path of
+Most functions return an :class:`~clew_events.errors.Invalid` with its text, its ``code`` and, as ``param``, the path of
 the field at fault: ``messages[0].content``, ``metadata.key``, or ``None`` for the body.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from clew_events.errors import Invalid
+from clew_events import ids
+from clew_events.errors import Invalid, NotFound
+from clew_events.subjects import TENANT
 
 _LONGEST_SHOWN: Final = 64
 LONGEST_PARAM: Final = 1024
@@ -167,9 +169,26 @@ def malformed_value(path: str, value: str, expected: str) -> Invalid:
     )
 
 
-def wrong_prefix(path: str, value: str, prefix: str) -> Invalid:
+def wrong_prefix(path: str, value: str, *prefixes: str) -> Invalid:
     """An id is of another kind, or none."""
-    return malformed_value(path, value, f"an ID that begins with '{prefix}'")
+    return malformed_value(path, value, f"an ID that begins with {quote_list(prefixes, 'or')}")
+
+
+def no_thread(thread: str, *, erased: bool = False) -> NotFound:
+    """The error for a thread that does not exist, or was deleted or ``erased``; or for a tenant without a history."""
+    if thread == TENANT:
+        return NotFound("The tenant has no history of its own yet: it has ordered nothing.", code="no_history")
+    if ids.is_conversation_id(thread):
+        return NotFound(f"Conversation with id '{thread}' not found.", code="thread_not_found", erased=erased)
+    return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found", erased=erased)
+
+
+def name_history(thread: str, *, capital: bool = False) -> str:
+    """What a message calls a thread, a conversation or a tenant's own history; ``capital`` where a sentence begins."""
+    if thread == TENANT:
+        return f"{'T' if capital else 't'}he tenant's own history"
+    what = "conversation" if ids.is_conversation_id(thread) else "thread"
+    return f"{what.capitalize() if capital else what} '{thread}'"
 
 
 def _param(path: str) -> str | None:

@@ -34,37 +34,46 @@ THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
 CONVERSATION_ID_PATTERN: Final = r"^conv_[A-Za-z0-9_-]{1,122}" + _END
 HISTORY_ID_PATTERN: Final = r"^(tenant|(thread|conv_)[A-Za-z0-9_-]{1,122})" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
-ITEM_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
+# A path that ends with dots alone leads elsewhere: clients take "." and ".." out of it before they send it.
+ITEM_ID_PATTERN: Final = r"^(?!\.+$)[A-Za-z0-9_.:-]{1,64}" + _END
 ERASURE_ID_PATTERN: Final = r"^erasure_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
 # What Clew records of a caller is not for callers to say: it would stand in the log like something checked.
 ACTOR_PATTERN: Final = r"^(?!key:|key_[0-9a-f]{8}$|http:[0-9a-f]{16}$|nats:)[^\x00-\x1f\x7f]{1,128}" + _END
 REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,512}" + _END
-CODE_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
+CODE_PATTERN: Final = ITEM_ID_PATTERN
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
-ITEM_ID_FORM: Final = "1 to 64 letters, digits and '_', '-', '.' or ':'"
-CODE_FORM: Final = "a code of 1 to 64 letters, digits and '_', '.', ':' or '-', such as 'asked_by_customer'"
+THREAD_ID_FORM: Final = "'thread' or 'conv_', and up to 122 letters, digits, '_' and '-'"
+ITEM_ID_FORM: Final = "1 to 64 letters, digits and '_', '-', '.' or ':', not dots alone"
+CODE_FORM: Final = (
+    "a code of 1 to 64 letters, digits and '_', '.', ':' or '-', not dots alone, such as 'asked_by_customer'"
+)
 TENANT_FORM: Final = "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'"
 ACTOR_FORM: Final = (
     "1 to 128 characters, none of them a control character, and not what Clew itself calls a caller "
     "('key:…', 'http:…', 'nats:…')"
 )
 
-ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
-HistoryId = Annotated[str, Meta(pattern=HISTORY_ID_PATTERN)]
+# An error says what a text is not by its description.
+ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN, description=THREAD_ID_FORM)]
+HistoryId = Annotated[str, Meta(pattern=HISTORY_ID_PATTERN, description=f"{THREAD_ID_FORM}; or 'tenant'")]
 """The id of a thread, or what stands in its place where a tenant's own history is."""
-MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
-ItemId = Annotated[str, Meta(pattern=ITEM_ID_PATTERN)]
-ErasureId = Annotated[str, Meta(pattern=ERASURE_ID_PATTERN)]
-CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]
-Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
-Actor = Annotated[str, Meta(pattern=ACTOR_PATTERN)]
-Reason = Annotated[str, Meta(pattern=REASON_PATTERN)]
-Code = Annotated[str, Meta(pattern=CODE_PATTERN)]
-Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
+MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN, description="'msg_' and 24 letters and digits")]
+ItemId = Annotated[str, Meta(pattern=ITEM_ID_PATTERN, description=ITEM_ID_FORM)]
+ErasureId = Annotated[str, Meta(pattern=ERASURE_ID_PATTERN, description="'erasure_' and 24 letters and digits")]
+CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN, description="1 to 128 visible ASCII characters")]
+Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN, description=TENANT_FORM)]
+Actor = Annotated[str, Meta(pattern=ACTOR_PATTERN, description=ACTOR_FORM)]
+Reason = Annotated[
+    str, Meta(pattern=REASON_PATTERN, description="1 to 512 characters, none of them a control character")
+]
+Code = Annotated[str, Meta(pattern=CODE_PATTERN, description=CODE_FORM)]
+Subject = Annotated[
+    str, Meta(pattern=SUBJECT_PATTERN, description="a NATS subject of at most 256 characters without wildcards")
+]
 
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
 _MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
@@ -82,13 +91,18 @@ def is_thread_id(text: str) -> bool:
     return _THREAD_ID.fullmatch(text) is not None
 
 
+def is_conversation_id(text: str) -> bool:
+    """Whether the id of a thread is that of a conversation."""
+    return text.startswith("conv_")
+
+
 def is_message_id(text: str) -> bool:
     """Whether a text is a valid message id."""
     return _MESSAGE_ID.fullmatch(text) is not None
 
 
 def is_item_id(text: str) -> bool:
-    """Whether a text is a valid item id: 1 to 64 letters, digits and ``_-.:``."""
+    """Whether a text is a valid item id: 1 to 64 letters, digits and ``_-.:``, not dots alone."""
     return _ITEM_ID.fullmatch(text) is not None
 
 
@@ -108,7 +122,7 @@ def is_actor(text: str) -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is a code, which may be kept for ever: 1 to 64 letters, digits and ``_.:-``."""
+    """Whether a text is a code, which may be kept for ever: 1 to 64 letters, digits and ``_.:-``, not dots alone."""
     return _CODE.fullmatch(text) is not None
 
 

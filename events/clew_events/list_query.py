@@ -39,7 +39,7 @@ Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 Moment = datetime | Seconds
 Whole = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, Meta(max_length=128)]
-Positions = Annotated[str, Meta(pattern=POSITIONS_PATTERN)]
+Positions = Annotated[str, Meta(pattern=POSITIONS_PATTERN, description="'<shard>-<sequence>', or several with commas")]
 Several = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=MAX_CHOICES)]
 
 

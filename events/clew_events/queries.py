@@ -23,7 +23,13 @@ AsOf = int | datetime
 offset."""
 Instant = int | datetime
 """A time with its offset, or Unix seconds."""
-Cursor = Annotated[str, Meta(pattern=CURSOR_PATTERN)]
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern=CURSOR_PATTERN,
+        description="the id of an entry of this history, such as '3-4711', or a commit's number",
+    ),
+]
 EventType = events.EventType
 """The events that a reader chooses commits by."""
 

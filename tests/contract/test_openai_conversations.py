@@ -301,3 +301,22 @@ async def test_the_client_that_waits_works_as_well(url: str):
                 assert client.conversations.delete(conversation.id).deleted
 
     await asyncio.to_thread(live)
+
+
+async def test_every_error_calls_a_conversation_one(service: Service) -> None:
+    path = await made(service, HELLO)
+    name = f"onversation '{path.rpartition('/')[2]}'"
+    thread = path.replace("conversations", "threads")
+    hold = ("POST", f"{thread}/holds", {"hold": "case-7"})
+    asked = [
+        ("POST", path, {"metadata": {}}, {"If-Match": '"9"'}, 412),
+        ("GET", f"{path}?as_of=2000-01-01T00:00:00Z", None, {}, 404),
+        ("GET", f"{path}?as_of=9", None, {}, 400),
+        (*hold, {}, 200),
+        ("POST", f"{thread}/erase", {}, {}, 409),
+        ("DELETE", f"{thread}/holds/case-8", None, {}, 404),
+    ]
+    for method, address, body, headers, status in asked:
+        answer = await service.ask(method, address, body, headers=headers)
+        named = status == 200 or name in answer.json()["error"]["message"]
+        assert (answer.status_code, named) == (status, True), answer.text

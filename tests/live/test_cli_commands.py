@@ -194,7 +194,7 @@ def test_tenants_do_not_see_each_other_s_threads(cli: Cli) -> None:
 @pytest.mark.parametrize("words", [("history",), ("replay",), ("thread", "get"), ("verify",), ("prove",)])
 @pytest.mark.parametrize("thread", ["1234", "thread_a.b", "thread_*", "thread_>", "thread_a b", "thread_" + "x" * 200])
 def test_what_cannot_be_a_thread_is_not_even_asked_for(cli: Cli, words: tuple[str, ...], thread: str) -> None:
-    assert "begins with 'thread'" in cli.refused(2, *words, thread)
+    assert "a thread id is 'thread' or 'conv_'" in cli.refused(2, *words, thread)
 
 
 def test_a_status_counts_what_is_there(cli: Cli) -> None:

@@ -212,7 +212,7 @@ def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
         (("--message", MESSAGE, "--where", "{}"), "--message takes the one THREAD"),
         ((thread, thread + "x", "--message", MESSAGE), "--message takes the one THREAD"),
         ((thread, "--message", "msg 1"), "an item id is"),
-        (("x",), "a thread id begins with"),
+        (("x",), "a thread id is 'thread' or 'conv_'"),
     ):
         assert words in cli.refused(2, "erase", *arguments, "--yes")
     for where in ("{", "[]", '{"metadata": {"eq": 7}}', '{"wher": {}}'):

@@ -70,7 +70,7 @@ def test_what_cannot_be_held_is_refused_and_stops_no_other(cli: Cli) -> None:
         (("place", "case-7"), "either THREADs or a filter"),
         (("place", "case-7", thread, "--where", "{}"), "either THREADs or a filter"),
         (("place", "by mail", thread), "a name is a code"),
-        (("place", "case-7", "x"), "a thread id begins with"),
+        (("place", "case-7", "x"), "a thread id is 'thread' or 'conv_'"),
         (("release", "case-7", thread, "-m", "a=b"), "either THREADs or a filter"),
         (("release", "case-7", thread, "--all"), "--all takes neither THREADs nor a filter"),
         (("list", "by mail"), "a name is a code"),

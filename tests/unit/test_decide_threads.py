@@ -12,15 +12,20 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    EraseThread,
+    OnThread,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.content import CodeInterpreter, ExpiresAfter, FileSearch, Text, ToolResources, VectorStore
-from clew_events.errors import AlreadyErased, AlreadyExists, Invalid, NotFound
+from clew_events.errors import AlreadyErased, AlreadyExists, ClewError, Invalid, NotFound
 from clew_events.events import (
     ErasureRequested,
+    Event,
     ExpiryUpdated,
+    HoldPlaced,
     ItemAdded,
     MetadataUpdated,
     ThreadCreated,
@@ -42,11 +47,13 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
+from clew_services.threads.decide import decide
 from support.commits import CREATED, THREAD, added
 from support.given import given
 
 HELLO = NewMessage(role="user", content="hello")
 FIRST = added(1).item
+ERASED = ErasureRequested(erasure="erasure_1", items=None, code=None)
 ABOUT_A_THREAD_THAT_IS: tuple[Command, ...] = (
     UpdateThread(thread_id=THREAD, metadata={"a": "1"}),
     UpdateThread(thread_id=THREAD),
@@ -291,11 +298,27 @@ def test_restoring_what_is_there_changes_nothing() -> None:
 
 
 def test_what_was_erased_cannot_be_restored_and_neither_can_what_never_was() -> None:
-    erased = ErasureRequested(erasure="erasure_1", items=None, code=None)
-    given(CREATED, ThreadDeleted(), erased).when(RestoreThread(thread_id=THREAD)).refused(
+    given(CREATED, ThreadDeleted(), ERASED).when(RestoreThread(thread_id=THREAD)).refused(
         AlreadyErased, code="already_erased", saying="erasure_1"
     )
     given().when(RestoreThread(thread_id=THREAD)).refused(NotFound, code="thread_not_found")
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "said"),
+    [
+        (CreateThread(), (CREATED,), "A conversation with id 'conv_1' exists already"),
+        (CreateThread(), (CREATED, ERASED), "Conversation 'conv_1' was erased already"),
+        (UpdateThread(thread_id="conv_1"), (), "Conversation with id 'conv_1' not found"),
+        (EraseThread(thread_id="conv_1"), (CREATED, HoldPlaced(hold="a")), "Conversation 'conv_1' is under the legal"),
+        (ReleaseHold(thread_id="conv_1", hold="a"), (CREATED,), "Conversation 'conv_1' has no legal hold 'a'"),
+        (RestoreThread(thread_id="conv_1"), (CREATED, ERASED), "Conversation 'conv_1' was erased already"),
+    ],
+)
+def test_a_conversation_is_called_one(command: OnThread, before: tuple[Event, ...], said: str) -> None:
+    with pytest.raises(ClewError) as refused:
+        decide(command, "conv_1", "cmd_now", given(*before).state)
+    assert said in refused.value.message
 
 
 def test_a_text_part_and_a_bare_string_say_the_same() -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.commit import Commit, Recorded
-from clew_events.error_texts import malformed_value
+from clew_events.error_texts import malformed_value, name_history, no_thread
 from clew_events.errors import Invalid, NotFound
 from clew_events.queries import AsOf
 
@@ -118,11 +118,11 @@ def check_reached(
         Invalid: the moment is in the future, or the commit does not exist; the error names ``param``.
     """
     if first is None:
-        raise NotFound(f"No thread found with id '{thread}'.", code="thread_not_found")
+        raise no_thread(thread)
     made = last.commit.n if last is not None else 0
     if reached.n is not None and reached.n > made:
         raise Invalid(
-            f"Invalid '{param}': {reached.n}. Thread '{thread}' has {made} commits.",
+            f"Invalid '{param}': {reached.n}. {name_history(thread, capital=True)} has {made} commits.",
             code="moment_in_future",
             param=param,
         )
@@ -131,7 +131,7 @@ def check_reached(
         raise Invalid(f"Invalid '{param}': {reached} is in the future.", code="moment_in_future", param=param)
     if last is None and reached.n != 0:
         raise NotFound(
-            f"Thread '{thread}' was not there yet at '{param}' {reached}: it was created at "
+            f"{name_history(thread, capital=True)} was not there yet at '{param}' {reached}: it was created at "
             f"{format_time(first.commit.at)}.",
             code="moment_not_found",
             param=param,

@@ -167,7 +167,7 @@ def check_thread_id(ctx: click.Context, param: click.Parameter, value: str | Non
         click.BadParameter: it is none.
     """
     if value is not None and not ids.is_thread_id(value):
-        raise click.BadParameter("a thread id begins with 'thread', then letters, digits, _ and -", ctx, param)
+        raise click.BadParameter(f"a thread id is {ids.THREAD_ID_FORM}", ctx, param)
     return value
 
 

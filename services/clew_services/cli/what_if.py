@@ -12,7 +12,8 @@ from typing import cast
 
 import click
 
-from clew_events.errors import Invalid, NotFound
+from clew_events.error_texts import no_thread
+from clew_events.errors import Invalid
 from clew_events.subjects import Address, address_of, is_thread
 from clew_projections.audit.what_if import Decide, Fold, WhatIf, WhatIfResult
 from clew_projections.fold import evolve
@@ -75,7 +76,7 @@ def command(
             _of_pack(Pack(pack), wanted, new_what_if) if pack is not None else _of_server(nats, wanted, new_what_if)
         )
     if address is not None and not result.threads:
-        raise NotFound(f"No thread found with id '{address.thread}'.", code="thread_not_found")
+        raise no_thread(address.thread)
     if as_json:
         print_json(result)
     else:

@@ -21,6 +21,7 @@ from clew_events.codec import encode
 from clew_events.commands import EraseItem, EraseMessage, EraseThread, ErasureCommand
 from clew_events.commit import FORMAT, Commit, Recorded
 from clew_events.erasures import Erasure, lines_to_erase
+from clew_events.error_texts import name_history
 from clew_events.errors import AlreadyErased, Conflict, Invalid, NotFound
 from clew_events.events import Event, ThreadEvent
 from clew_events.subjects import ERASED_STREAM, Address, certificate_subject
@@ -265,7 +266,7 @@ class Reapplication:
         )
         appended = await self._log.append(encode(commit, [ids.random_salt() for _ in range(len(events) + 1)]), view.seq)
         if not isinstance(appended, AppendResult):
-            raise Conflict(f"thread '{address.thread}' was changed by another writer meanwhile: run this again")
+            raise Conflict(f"{name_history(address.thread)} was changed by another writer meanwhile: run this again")
         return appended.recorded
 
     async def _drop_certificate(self, erasure: str) -> None:

@@ -25,7 +25,7 @@ from clew_services.api_keys import Holder
 from clew_services.http import retries
 from clew_services.http.preconditions import NO_CONDITIONS, Conditions
 from clew_services.http.request_body import Intake, check_body_form
-from clew_services.threads.decide import no_item, no_message, no_thread
+from clew_services.threads.decide import no_item, no_message
 
 T = TypeVar("T")
 _API_VERSION: Final = "api-version"
@@ -82,7 +82,7 @@ class Call:
             NotFound: no thread can have that id.
         """
         said = unquote(self._path_params["thread_id"])
-        conversation = said.startswith("conv_")
+        conversation = ids.is_conversation_id(said)
         if not said.startswith("thread") and (not conversation or self._is_about_threads_only):
             raise error_texts.wrong_prefix("thread_id", said, "thread")
         return _existing(said)
@@ -208,7 +208,7 @@ class Call:
 def _existing(said: str) -> str:
     """The id of a thread that there may be."""
     if not ids.is_thread_id(said):
-        raise no_thread(error_texts.quote_text(said, 128))
+        raise error_texts.no_thread(error_texts.quote_text(said, 128))
     return said
 
 

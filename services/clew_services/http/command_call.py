@@ -21,7 +21,6 @@ from clew_services.http.call import Call
 from clew_services.http.preconditions import NO_CONDITIONS
 from clew_services.http.responses import Answer, etag, json_answer, position
 from clew_services.http.retries import Attempts
-from clew_services.threads.decide import name_history
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome, receipt
 from clew_services.validation import rules
@@ -194,4 +193,4 @@ def _condition(call: Call, command: Command) -> Callable[[int], None] | None:
     thread = TENANT if isinstance(command, TenantCommand) else command.thread_id
     if thread is None:
         return lambda _: call.conditions.check_collection()
-    return functools.partial(call.conditions.check_version, name_history(thread))
+    return functools.partial(call.conditions.check_version, error_texts.name_history(thread))

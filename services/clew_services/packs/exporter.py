@@ -15,6 +15,7 @@ from msgspec import Struct
 from clew_events.codec import decode
 from clew_events.commit import FORMAT
 from clew_events.contract.contract_files import json_schema, render
+from clew_events.error_texts import no_thread
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.audit.filter import Choice
@@ -33,7 +34,6 @@ from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 from clew_services.erasure.evidence import StoredEvidence
 from clew_services.eventstore.provision import Deployment
 from clew_services.packs import coverage_proof
-from clew_services.threads.decide import no_thread
 
 _AT_ONCE: Final = 512
 

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from clew_events.codec import decode
 from clew_events.commit import Position, record_hash
+from clew_events.error_texts import name_history
 from clew_events.errors import Conflict, Corrupt, Held
 from clew_events.events import Event
 from clew_events.subjects import TENANT, Address, address_of, event_stream, event_subject, is_thread, shard_of
@@ -173,7 +174,7 @@ async def _check_unheld(js: JetStream, histories: Histories, erased: Sequence[He
         holds = [*(hold for hold in now.holds if hold not in then.holds), *await tenants.find_holds(now)]
         if holds and now.erasure is None:
             raise Held(
-                f"nothing was imported: thread '{head.thread}' is to be erased, and is under the legal hold "
+                f"nothing was imported: {name_history(head.thread)} is to be erased, and is under the legal hold "
                 f"'{holds[0]}' here: release that first"
             )
 

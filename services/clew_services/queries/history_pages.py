@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from clew_events.commit import Recorded
+from clew_events.error_texts import name_history, no_thread
 from clew_events.errors import Corrupt, Invalid
 from clew_events.queries import GetHistory
 from clew_events.replies import Entry, History, MissingCommits
@@ -23,7 +24,6 @@ from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import opposite
 from clew_projections.views import ThreadView, absent
 from clew_services.threads.cache import Memory
-from clew_services.threads.decide import no_thread
 
 
 async def hint_of(address: Address, memory: Memory, current: CurrentState) -> ThreadView:
@@ -231,9 +231,7 @@ class HistoryPages:
             spot = Spot(int(n)) if is_missing else None
         if spot is None:
             await self._check_exists(hint)
-            raise Invalid(
-                f"Invalid '{param}': the history of thread '{hint.id}' has no commit '{cursor}'.", param=param
-            )
+            raise Invalid(f"Invalid '{param}': {name_history(hint.id)} has no commit '{cursor}'.", param=param)
         return spot
 
     async def _check_exists(self, hint: ThreadView) -> None:

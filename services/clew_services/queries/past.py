@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from clew_events import replies
 from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.commit import Recorded
+from clew_events.error_texts import name_history
 from clew_events.errors import Invalid, NotFound
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetItemAt, GetMessageAt, ListItemsAt, ListMessagesAt
 from clew_events.subjects import Address
@@ -229,9 +230,8 @@ class Past:
         await self._read(fold, Address(tenant, thread_id), until, recent)
         self._check_reached(until, "as_of", thread_id, fold)
         if fold.view.status in {"deleted", "erased"}:
-            raise NotFound(
-                f"Thread '{thread_id}' had been deleted at 'as_of' {until}.", code="thread_not_found", param="as_of"
-            )
+            why = f"{name_history(thread_id, capital=True)} had been deleted at 'as_of' {until}."
+            raise NotFound(why, code="thread_not_found", param="as_of")
         return fold
 
     async def _read(

@@ -8,6 +8,7 @@ from typing import Final, TypeVar, assert_never
 
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
+from clew_events.error_texts import name_history, no_thread
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.list_reply import DuePage, HoldPage, RetentionList
@@ -51,7 +52,7 @@ from clew_services.queries.lists import Lists
 from clew_services.queries.past import Past
 from clew_services.retention.due_threads import DueThreads, due_page
 from clew_services.threads.cache import Memory
-from clew_services.threads.decide import no_cursor, no_item, no_message, no_thread
+from clew_services.threads.decide import no_cursor, no_item, no_message
 
 T = TypeVar("T")
 FIRST_READ: Final = 21
@@ -268,7 +269,7 @@ class Reader:
                 break
         if view.updated_at is None or (query.n is not None and view.n < query.n):
             raise NotFound(
-                f"Thread '{query.thread_id}' had no such moment: it "
+                f"{name_history(query.thread_id, capital=True)} had no such moment: it "
                 + (f"has {view.n} commits." if view.n else "was not there yet, or never."),
                 code="moment_not_found",
             )
@@ -309,7 +310,7 @@ class Reader:
     def _check_open(self, view: ThreadView, thread: str, at_least: int | None) -> None:
         if view.n < (at_least or 0):
             raise Unavailable(
-                f"thread '{thread}' is at version {view.n}, and {at_least} was asked for",
+                f"{name_history(thread)} is at version {view.n}, and {at_least} was asked for",
                 code="not_there_yet",
             )
         if view.status != "open":

@@ -35,6 +35,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.content import ExpiresAfter, Metadata
+from clew_events.error_texts import name_history, no_thread
 from clew_events.errors import AlreadyErased, AlreadyExists, Held, Invalid, NotFound
 from clew_events.events import (
     ErasureCompleted,
@@ -55,9 +56,7 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.items import read_item
-from clew_events.list_query import PREFIXES
 from clew_events.requests import MAX_PAIRS, ExpiresAfterIn, MetadataIn, MetadataPatch, NewMessage
-from clew_events.subjects import TENANT
 from clew_projections.fold import ThreadState, apply_difference
 from clew_projections.views import ItemView
 from clew_services.threads import stored_content
@@ -92,7 +91,7 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     seed = (thread, command_id)
     if isinstance(command, CreateThread):
         if state.erasure is not None:
-            raise already_erased(f"Thread '{thread}'", state.erasure)
+            raise already_erased(name_history(thread, capital=True), state.erasure)
         if state.status != "absent":
             raise thread_exists(thread)
         check_create(limits, command.messages or ())
@@ -201,7 +200,7 @@ def _add_items(items: Sequence[Raw], last: int, there: Container[str], seed: tup
                 param=f"items[{index}].id",
             )
         elif item in there:
-            why = f"Thread '{seed[0]}' has an item with id '{item}' already."
+            why = f"{name_history(seed[0], capital=True)} has an item with id '{item}' already."
             raise AlreadyExists(why, param=f"items[{index}].id")
         added[item] = ItemAdded(item=item, ordinal=ordinal, body=new.body)
     return tuple(added.values())
@@ -269,7 +268,7 @@ def _decide_hold(command: PlaceHold | ReleaseHold, state: ThreadState) -> tuple[
     if isinstance(command, PlaceHold):
         return () if hold in state.holds else (HoldPlaced(hold=hold),)
     if hold not in state.holds:
-        raise NotFound(f"Thread '{thread}' has no legal hold '{hold}'.", code="hold_not_found")
+        raise NotFound(f"{name_history(thread, capital=True)} has no legal hold '{hold}'.", code="hold_not_found")
     return (HoldReleased(hold=hold),)
 
 
@@ -278,7 +277,7 @@ def _check_unerased(thread: str, state: ThreadState) -> None:
     if state.status == "absent":
         raise no_thread(thread)
     if state.erasure is not None:
-        raise already_erased(f"Thread '{thread}'", state.erasure)
+        raise already_erased(name_history(thread, capital=True), state.erasure)
 
 
 def _present(items: Sequence[ItemView], command: MessageCommand | ItemCommand) -> ItemView:
@@ -310,20 +309,6 @@ def _difference(
     return to_set, tuple(key for key in current if key not in wanted)
 
 
-def no_thread(thread: str, *, erased: bool = False) -> NotFound:
-    """The error for a thread that does not exist, or was deleted or ``erased``; or for a tenant without a history."""
-    if thread == TENANT:
-        return NotFound("The tenant has no history of its own yet: it has ordered nothing.", code="no_history")
-    if thread.startswith(PREFIXES["conversation"]):
-        return NotFound(f"Conversation with id '{thread}' not found.", code="thread_not_found", erased=erased)
-    return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found", erased=erased)
-
-
-def name_history(thread: str) -> str:
-    """What a message calls a thread, or a tenant's own history."""
-    return "the tenant's own history" if thread == TENANT else f"thread '{thread}'"
-
-
 def no_message(message_id: str) -> NotFound:
     """The error for a message that does not exist or was deleted."""
     return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
@@ -331,19 +316,19 @@ def no_message(message_id: str) -> NotFound:
 
 def no_item(thread: str, item_id: str) -> NotFound:
     """The error for an item that does not exist or was deleted."""
-    if thread.startswith(PREFIXES["conversation"]):
+    if ids.is_conversation_id(thread):
         return NotFound(f"Item with id '{item_id}' not found in conversation.", code="item_not_found")
     return NotFound(f"No item found with id '{item_id}'.", code="item_not_found")
 
 
 def under_hold(thread: str, hold: str) -> Held:
     """The error for erasing what is under a legal hold."""
-    return Held(f"Thread '{thread}' is under the {hold}: it cannot be erased until released.")
+    return Held(f"{name_history(thread, capital=True)} is under the {hold}: it cannot be erased until released.")
 
 
 def no_cursor(thread: str, param: str, item_id: str) -> NotFound:
     """The error for the cursor ``param`` of a page of items or messages that the thread never had."""
-    if thread.startswith(PREFIXES["conversation"]):
+    if ids.is_conversation_id(thread):
         why = f"Invalid '{param}': item with id '{item_id}' not found in conversation."
         return NotFound(why, code="item_not_found", param=param)
     return NotFound(f"No message found with id '{item_id}'.", code="message_not_found", param=param)
@@ -356,4 +341,5 @@ def already_erased(what: str, erasure: str) -> AlreadyErased:
 
 def thread_exists(thread: str) -> AlreadyExists:
     """The error for creating a thread with an id that is or was in use."""
-    return AlreadyExists(f"A thread with id '{thread}' exists already, or did once.", param="thread_id")
+    what = "conversation" if ids.is_conversation_id(thread) else "thread"
+    return AlreadyExists(f"A {what} with id '{thread}' exists already, or did once.", param="thread_id")

@@ -32,6 +32,7 @@ from clew_events.commands import (
 )
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.erasures import Erasure
+from clew_events.error_texts import name_history
 from clew_events.errors import ClewError, Conflict, Corrupt, Forbidden, Rejected, Unavailable
 from clew_events.events import Event
 from clew_events.items import own_ids
@@ -46,7 +47,7 @@ from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
-from clew_services.threads.decide import decide, name_history
+from clew_services.threads.decide import decide
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
 from clew_services.threads.result import Outcome, outcome, requested_erasure

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 
 from clew_events.commands import Command, CreateThread, OneItemCommand, PopItem, ReplaceItem, UpdateMessage, has_digest
 from clew_events.commit import Commit, Recorded
+from clew_events.error_texts import name_history
 from clew_events.errors import IdReused
 from clew_events.subjects import Address
 from clew_projections.apply import REMEMBERED_COMMANDS, advance, item_ids, item_ordinals
@@ -123,7 +124,7 @@ class Repeats:
         """
         of_items = done.message is not None or done.popped is not UNSET or done.items is not None
         if (done.thread is not None or of_items) and view.erasure is not None:
-            raise already_erased(f"Thread '{view.id}'", view.erasure)
+            raise already_erased(name_history(view.id, capital=True), view.erasure)
         if not of_items:
             return
         present = await self._current.read_current(Address(view.tenant, view.id))

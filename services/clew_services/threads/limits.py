@@ -75,8 +75,9 @@ def check_room(limits: Limits, thread: str, existing: int, new: int) -> None:
     """
     if existing + new > limits.messages:
         more = f" {new} more would be too many." if new > 1 else ""
+        name = error_texts.name_history(thread, capital=True)
         raise Invalid(
-            f"Thread '{thread}' has {existing} messages, and cannot have more than {limits.messages}.{more}",
+            f"{name} has {existing} messages, and cannot have more than {limits.messages}.{more}",
             code="thread_full",
         )
 

@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, cast
 
 import msgspec
 
 from clew_events import error_texts, ids
 from clew_events.errors import Invalid
-from clew_events.list_query import POSITIONS_PATTERN
 from clew_services.validation.schema_check import Schema, Violation, branches, json_type, violations
 
 _LARGEST: Final = 5_000
 """A value of more parts than this gets msgspec's own message, to bound the cost of finding the fault."""
 
-_PREFIXES: Final = {ids.THREAD_ID_PATTERN: "thread", ids.MESSAGE_ID_PATTERN: "msg", ids.ERASURE_ID_PATTERN: "erasure"}
-_SHAPES: Final = {
-    ids.THREAD_ID_PATTERN: "'thread' and up to 122 letters, digits, '_' and '-'",
-    ids.MESSAGE_ID_PATTERN: "'msg_' and 24 letters and digits",
-    ids.ERASURE_ID_PATTERN: "'erasure_' and 24 letters and digits",
-    POSITIONS_PATTERN: "'<shard>-<sequence>', or several with commas",
-    ids.COMMAND_ID_PATTERN: "1 to 128 visible ASCII characters",
-    ids.TENANT_PATTERN: ids.TENANT_FORM,
-    ids.ACTOR_PATTERN: ids.ACTOR_FORM,
-    ids.CODE_PATTERN: ids.CODE_FORM,
-    ids.REASON_PATTERN: "1 to 512 characters, none of them a control character",
-    ids.CURSOR_PATTERN: "the id of an entry of this history, such as '3-4711', or a commit's number",
-    ids.SUBJECT_PATTERN: "a NATS subject of at most 256 characters without wildcards",
-}
+_PREFIXES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
+    ids.THREAD_ID_PATTERN: ("thread", "conv_"),
+    ids.MESSAGE_ID_PATTERN: ("msg",),
+    ids.ERASURE_ID_PATTERN: ("erasure",),
+})  # fmt: skip
 _TOO_MANY: Final = re.compile(r"^Expected `array` of length <= (?P<longest>[0-9]+) - at `\$\.(?P<name>\w+)`$")
 _AT: Final = re.compile(r"^(?P<words>.*) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", re.DOTALL)
 
@@ -100,10 +91,10 @@ def _too_long(path: str, fault: Violation) -> Invalid:
 
 
 def _malformed(path: str, fault: Violation) -> Invalid:
-    prefix = _PREFIXES.get(fault.limit)
-    if prefix is not None and not fault.value.startswith(prefix):
-        return error_texts.wrong_prefix(path, fault.value, prefix)
-    return error_texts.malformed_value(path, fault.value, _SHAPES[fault.limit])
+    prefixes = _PREFIXES.get(fault.limit, ())
+    if prefixes and not fault.value.startswith(prefixes):
+        return error_texts.wrong_prefix(path, fault.value, *prefixes)
+    return error_texts.malformed_value(path, fault.value, str(fault.schema["description"]))
 
 
 _SENTENCES: Final[dict[str, Callable[[str, Violation], Invalid]]] = {

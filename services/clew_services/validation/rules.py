@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from clew_events import error_texts
+from clew_events import error_texts, ids
 from clew_events.commands import (
     Command,
     CreateThread,
@@ -19,7 +19,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.errors import Invalid
-from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, PREFIXES, Condition, Test
+from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, Condition, Test
 from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
 
@@ -89,8 +89,9 @@ def check_command(command: Command) -> None:
     # The types say nearly everything: most commands have no rule here.
     if isinstance(command, CreateThread):
         check_resources(command.tool_resources)
-        if command.kind == "conversation" and not (command.thread_id or PREFIXES["conversation"]).startswith("conv_"):
-            raise error_texts.wrong_prefix("thread_id", command.thread_id or "", "conv_")
+        own = command.thread_id
+        if command.kind == "conversation" and own is not None and not ids.is_conversation_id(own):
+            raise error_texts.wrong_prefix("thread_id", own, "conv_")
     if isinstance(command, UpdateThread | UpdateMessage):
         check_whole_or_patch(command.metadata, command.patch)
     if isinstance(command, SetRetention):

@@ -56,7 +56,8 @@ class Threads:
     async def _retrieve_as_of(self, call: Call, as_of: AsOf) -> Answer:
         then = await self._queries.state_at(call.holder.tenant, GetStateAt(thread_id=call.thread_id, as_of=as_of))
         if then.thread is None:
-            raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
+            what = error_texts.name_history(call.thread_id, capital=True)
+            raise NotFound(f"{what} had been deleted at 'as_of' {as_of}.", code="thread_not_found")
         return json_answer(then.thread, headers=stamp(then.position, then.n, then.at))
 
     async def modify_thread(self, call: Call) -> Answer:
