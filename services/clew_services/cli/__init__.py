@@ -47,6 +47,7 @@ _COMMANDS = {
     "rebuild": "Rebuild buckets or the index from the log, beside the live generation.",
     "backup": "Write a deployment's log, keys, checkpoints and inbox into a folder.",
     "restore": "Restore a backup to one server or to a cluster.",
+    "mcp": "Serve tools of the Model Context Protocol: find, read and verify threads.",
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 
