@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from clew_events.content import Anchor, Disposal, Metadata
 from clew_events.ids import Actor, Code, CommandId, ItemId, MessageId, Reason, Subject, ThreadId
 from clew_events.items import Item, Items
-from clew_events.list_query import Condition, Kind
+from clew_events.list_query import PREFIXES, Condition, Kind
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     Days,
@@ -106,6 +106,29 @@ class CreateThread(ThreadCommand, frozen=True, kw_only=True):
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
     expires_after: ExpiresAfterIn | None = None
+
+
+@final
+class ForkThread(ThreadCommand, frozen=True, kw_only=True):
+    """Create a thread that begins as the past of another, its ``parent``, and copies none of its items.
+
+    ``at`` is a version of the parent, or an item, after which nothing is inherited; without it the fork begins with all
+    that the parent has now. Metadata is the parent's then, unless it is given; null or {} gives none. The fork
+    shows the parent as it was then, whatever becomes of it, but what is erased there. Without ``thread_id``, the
+    fork's id is derived as that of a thread that is created; it is a conversation if the parent is one.
+    """
+
+    named: ClassVar[str] = "ForkThread"
+
+    thread_id: ThreadId | None = None
+    parent: ThreadId
+    at: Annotated[int, Meta(ge=1)] | ItemId | None = None
+    metadata: MetadataIn | UnsetType | None = UNSET
+
+    @property
+    def kind(self) -> Kind:
+        """Which kind of thread the fork is."""
+        return "conversation" if self.parent.startswith(PREFIXES["conversation"]) else "thread"
 
 
 @final
@@ -350,6 +373,7 @@ class CompleteErasure(ThreadCommand, frozen=True, kw_only=True):
 
 OnThread = (
     CreateThread
+    | ForkThread
     | UpdateThread
     | DeleteThread
     | RestoreThread
@@ -385,6 +409,8 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
             return UNSET if command.metadata is None else command.metadata
         case AddMessage():
             return UNSET if command.message.metadata is None else command.message.metadata
+        case ForkThread():
+            return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
         case UpdateThread() | UpdateMessage():
             if isinstance(command.patch, MetadataPatch):
                 return command.patch.set or UNSET

@@ -89,16 +89,28 @@ class ItemEvent(Struct, frozen=True, gc=False):
 
 
 class ForkedFrom(Struct, frozen=True, gc=False):
-    """The commit of another thread that a thread was forked at: its thread, its number, and the hash of its record."""
+    """The commit of another thread that a thread was forked at, and what the fork inherits from there.
+
+    The commit is named by its thread, its number, and the hash of its record; ``seq`` is the sequence where it stood in
+    its shard, a hint. Items are inherited up to ``ordinal``: ``items`` of them exist, and none up to ``cleared``.
+    """
 
     thread: str
     n: int
     hash: str
+    seq: int
+    ordinal: int
+    items: int
+    cleared: int
 
 
 @final
 class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreated"):
-    """The thread came to be. Always the first event of the first commit. ``forked_from`` only where it is a fork."""
+    """The thread came to be. Always the first event of the first commit. ``forked_from`` only where it is a fork.
+
+    A fork shows the items that it inherits, and goes on counting after them. Its metadata and tool resources are its
+    own.
+    """
 
     effect: ClassVar[Effect] = "creates"
 
@@ -348,6 +360,7 @@ class ErasedThreadEvent(ThreadEvent, frozen=True, kw_only=True, tag_field="type"
 
     of: EventType
     seal: str
+    forked_from: ForkedFrom | UnsetType = UNSET
 
     @property
     def effect(self) -> Effect:

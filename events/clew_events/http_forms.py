@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.content import Anchor, Disposal
-from clew_events.ids import Code, ThreadId
+from clew_events.ids import Code, ItemId, ThreadId
 from clew_events.items import Items
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
@@ -63,6 +63,13 @@ class PatchBody(Request, frozen=True, kw_only=True):
     """The body of ``PATCH`` on a thread or a message: single metadata keys, the others left alone."""
 
     metadata: MetadataPatch
+
+
+class ForkBody(Request, frozen=True, kw_only=True):
+    """The body of a request to fork a thread, which may be left out."""
+
+    at: Annotated[int, Meta(ge=1)] | ItemId | None = None
+    metadata: MetadataIn | UnsetType | None = UNSET
 
 
 class RestoreBody(Request, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ from clew_events.commands import (
     EraseItem,
     EraseMessage,
     EraseThread,
+    ForkThread,
     PlaceHold,
     PlaceStandingHold,
     PopItem,
@@ -302,6 +303,19 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             description="It can be restored, as a thread is, until it is erased.",
             answer=DeletedConversation, answered=http_examples.CONVERSATION_GONE, headers=_CHANGE,
         )),
+    ),
+    Operation(
+        name="fork_thread", scope="write", command=ForkThread, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="fork_thread", method="POST", path=f"{THREAD}/fork", tag="Threads",
+            summary="Create a thread that begins as the past of another, without copying it",
+            description=(
+                "The fork has the items of its parent as of `at`, a version or an item, by default all there are, and "
+                "goes its own way. It keeps showing them whatever becomes of the parent, but what is erased there."
+            ),
+            body=http_forms.ForkBody, body_required=False, asked=http_examples.FORKED,
+            answer=Thread, answered=http_examples.THREAD, headers=("idempotency",),
+        ),),
     ),
     Operation(
         name="restore_thread", scope="write", command=RestoreThread, reply=Reply[Done],

@@ -29,7 +29,7 @@ from clew_events.events import (
     ThreadEvent,
     ordinal_of,
 )
-from clew_projections.fold import apply_difference, evolve
+from clew_projections.fold import ThreadState, apply_difference, evolve
 from clew_projections.places import (
     LARGE,
     Places,
@@ -84,22 +84,27 @@ def advance_stored(
     """
     after, seq = advance(view, recorded), recorded.position.seq
     recent, full, own, changed = view.recent, list(view.pages), list(view.own or ()), dict[int, Places]()
+    overlay, inherited = view.overlay, after.inherited
+    if inherited and view.n == 0:
+        recent, overlay = Places(first=first_of_page(0, inherited)), Places()
     for ordinal, effect, item in _item_effects(recorded.commit):
-        number = page_number(ordinal)
+        number = page_number(ordinal, inherited)
         if not 1 <= ordinal <= after.last_ordinal:
             continue  # An erasure of what was never there.
-        if number == len(full):
+        if number < 0:
+            overlay = _add(overlay or Places(), ordinal, effect, item, recorded)
+        elif number == len(full):
             recent = _add(recent, ordinal, effect, item, recorded)
             if is_full(recent):
                 changed[number] = recent
                 full.append(seq)
                 own += [number] if recent.own else []
-                recent = Places(first=first_of_page(number + 1))
+                recent = Places(first=first_of_page(number + 1, inherited))
         else:
             full[number] = seq
             if number not in pages or pages[number].seq < seq:
                 changed[number] = _add(changed.get(number) or pages[number], ordinal, effect, item, recorded)
-    after = replace(after, recent=recent, pages=tuple(full), own=tuple(own) or UNSET)
+    after = replace(after, recent=recent, pages=tuple(full), own=tuple(own) or UNSET, overlay=overlay)
     return after, {**pages, **changed} if changed else pages
 
 
@@ -124,7 +129,8 @@ def _add(run: Places, ordinal: int, effect: Effect, item: str, recorded: Recorde
 
 def older_pages(view: StoredView, commits: Iterable[Recorded]) -> set[int]:
     """Return the numbers of the pages that are stored under keys of their own and that commits after a view change."""
-    numbers = {page_number(ordinal) for each in commits for ordinal in item_ordinals(each.commit)}
+    inherited = view.inherited
+    numbers = {page_number(ordinal, inherited) for each in commits for ordinal in item_ordinals(each.commit)}
     return {number for number in numbers if 0 <= number < len(view.pages)}
 
 
@@ -234,13 +240,27 @@ def advance_items(
     return changed
 
 
-def fold_items(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[int, ItemView]:
+def own_ordinals(view: ThreadState) -> range:
+    """Return the ordinals of the items that were added in a thread itself, and not inherited."""
+    return range(view.inherited + 1, view.last_ordinal + 1)
+
+
+def inherit_items(items: Mapping[int, ItemView], thread: str) -> dict[int, ItemView]:
+    """Return items as a fork shows them that inherits them: as if its first commit had added them."""
+    return {ordinal: replace(view, thread=thread, n=1) for ordinal, view in items.items()}
+
+
+def fold_items(
+    ordinals: Container[int], commits: Iterable[Recorded], inherited: Mapping[int, ItemView] | None = None
+) -> dict[int, ItemView]:
     """Fold items by ordinal from the commits about them, in order; events about others are ignored.
+
+    ``inherited`` are those that a fork inherits, as its first commit shows them.
 
     Raises:
         Corrupt: a commit changes an item that was never added, or under another id.
     """
-    views: dict[int, ItemView] = {}
+    views = dict(inherited or {})
     for recorded in commits:
         views |= advance_items(views, recorded.commit, ordinals)
     return views

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeVar, assert_never
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from clew_events.content import ExpiresAfter, Metadata, ToolResources
@@ -18,6 +18,7 @@ from clew_events.events import (
     ErasureRequested,
     Event,
     ExpiryUpdated,
+    ForkedFrom,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -45,7 +46,7 @@ class ThreadState(Struct, frozen=True, kw_only=True):
 
     ``messages`` counts the items that exist, of all types; ``last_ordinal`` is the ordinal of the latest item ever
     added, and everything up to the ordinal ``cleared`` is deleted. ``holds`` are the names of its legal holds, and
-    ``erasure`` is the id of the erasure that ended it.
+    ``erasure`` is the id of the erasure that ended it. Of a fork, ``forked_from`` says what it inherits, which counts.
     """
 
     status: Status = "absent"
@@ -57,6 +58,12 @@ class ThreadState(Struct, frozen=True, kw_only=True):
     expires_after: ExpiresAfter | None = None
     holds: tuple[str, ...] = ()
     erasure: str | None = None
+    forked_from: ForkedFrom | UnsetType = UNSET
+
+    @property
+    def inherited(self) -> int:
+        """The last ordinal that is inherited from the thread that this one was forked from; 0 if it is no fork."""
+        return 0 if isinstance(self.forked_from, UnsetType) else self.forked_from.ordinal
 
 
 State = TypeVar("State", bound=ThreadState)
@@ -66,7 +73,8 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
     """Return the state after an event. Fields of subclasses stay as they are."""
     match event:
         case ThreadCreated():
-            return replace(state, status="open", metadata=event.metadata, tool_resources=event.tool_resources)
+            state = _create(state, event.forked_from)
+            return replace(state, metadata=event.metadata, tool_resources=event.tool_resources)
         case MetadataUpdated():
             return replace(state, metadata=apply_difference(state.metadata, event.set, event.unset))
         case ToolResourcesUpdated():
@@ -92,13 +100,26 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
         case ErasureRequested():
             return state if event.items is not None else _erase(state, event.erasure)
         case ErasedThreadEvent():
-            return replace(state, status="open") if event.effect == "creates" else state
+            return _create(state, event.forked_from) if event.effect == "creates" else state
         case ErasedItemEvent():
             if event.effect != "creates":
                 return state
             return replace(state, messages=state.messages + 1, last_ordinal=ordinal_of(event))
         case _:
             assert_never(event)
+
+
+def _create(state: State, forked: ForkedFrom | UnsetType) -> State:
+    if isinstance(forked, UnsetType):
+        return replace(state, status="open")
+    return replace(
+        state,
+        status="open",
+        forked_from=forked,
+        messages=forked.items,
+        last_ordinal=forked.ordinal,
+        cleared=forked.cleared,
+    )
 
 
 def _erase(state: State, erasure: str) -> State:

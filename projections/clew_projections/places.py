@@ -55,14 +55,17 @@ class ItemPlace(Struct, frozen=True):
     deleted: bool = False
 
 
-def page_number(ordinal: int) -> int:
-    """Return the number of the page that an ordinal is in, counted from 0."""
-    return (ordinal - 1) // PAGE
+def page_number(ordinal: int, inherited: int = 0) -> int:
+    """Return the number of the page that an ordinal is in, counted from 0.
+
+    It is negative for an ordinal that a fork has ``inherited``, as the last of those that it has, or one before it.
+    """
+    return (ordinal - inherited - 1) // PAGE
 
 
-def first_of_page(number: int) -> int:
+def first_of_page(number: int, inherited: int = 0) -> int:
     """Return the first ordinal of a page."""
-    return number * PAGE + 1
+    return number * PAGE + inherited + 1
 
 
 def is_full(run: Places) -> bool:
@@ -75,23 +78,33 @@ def find_place(run: Places, ordinal: int, until: int) -> ItemPlace | None:
     index = ordinal - run.first
     if not 0 <= index < len(run.added) or run.added[index] > until:
         return None
-    deleted = run.deleted.get(ordinal, until + 1)
     if ordinal in run.scattered:
-        return ItemPlace(deleted=deleted <= until)
-    changes = [seq for seq in run.changed.get(ordinal, ()) if seq <= until]
-    if deleted <= until:
-        return ItemPlace((run.added[index], deleted, *(seq for seq in changes if seq > deleted)), deleted=True)
-    return ItemPlace((run.added[index], *changes))
+        return ItemPlace(deleted=run.deleted.get(ordinal, until + 1) <= until)
+    changes = find_changes(run, ordinal, until)
+    return replace(changes, seqs=(run.added[index], *changes.seqs))
+
+
+def find_changes(run: Places, ordinal: int, until: int) -> ItemPlace:
+    """Return the commits about an item after the one that added it, as of a sequence; it is not scattered."""
+    deleted = run.deleted.get(ordinal, until + 1)
+    changes = tuple(seq for seq in run.changed.get(ordinal, ()) if seq <= until)
+    if deleted > until:
+        return ItemPlace(changes)
+    return ItemPlace((deleted, *(seq for seq in changes if seq > deleted)), deleted=True)
 
 
 def add_event(run: Places, ordinal: int, effect: Effect, seq: int) -> Places:
-    """Return a run after an event about one of its items, or the one that follows, in the commit at a sequence."""
+    """Return a run after an event about one of its items, or the one that follows, in the commit at a sequence.
+
+    A run that adds nothing takes changes of any item.
+    """
     if effect == "creates":
         return replace(run, added=(*run.added, seq), seq=seq)
     if effect == "deletes" and ordinal not in run.deleted:
         return replace(run, deleted={**run.deleted, ordinal: seq}, seq=seq)
     changes = run.changed.get(ordinal, ())
-    if ordinal in run.scattered or seq in {run.added[ordinal - run.first], run.deleted.get(ordinal), *changes[-1:]}:
+    added = run.added[ordinal - run.first] if run.added else None
+    if ordinal in run.scattered or seq in {added, run.deleted.get(ordinal), *changes[-1:]}:
         return replace(run, seq=seq)
     if sum(map(len, run.changed.values())) >= MOST_CHANGES:
         others = {each: seqs for each, seqs in run.changed.items() if each != ordinal}
@@ -130,8 +143,8 @@ def cut_back(run: Places, until: int) -> Places | None:
 _DECODER: Final = msgspec.json.Decoder(Places)
 
 
-def decode_page(body: bytes, number: int) -> Places:
-    """Decode a full page from its bytes in the bucket.
+def decode_page(body: bytes, number: int, inherited: int = 0) -> Places:
+    """Decode a full page from its bytes in the bucket; ``inherited`` is the last ordinal that the thread inherits.
 
     Raises:
         Corrupt: the bytes are not that page. A rebuild makes the bucket again from the log.
@@ -140,6 +153,6 @@ def decode_page(body: bytes, number: int) -> Places:
         page = _DECODER.decode(body)
     except UNREADABLE as fault:
         raise Corrupt(f"not a page of a thread: {fault}", code="unreadable_view") from fault
-    if page.first != first_of_page(number) or not is_full(page):
+    if page.first != first_of_page(number, inherited) or not is_full(page):
         raise Corrupt(f"not page {number} of a thread", code="unreadable_view")
     return page

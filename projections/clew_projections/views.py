@@ -17,6 +17,7 @@ from clew_events import ids, items
 from clew_events.codec import UNREADABLE
 from clew_events.content import Message, Metadata
 from clew_events.errors import Corrupt
+from clew_events.subjects import Address
 from clew_projections.fold import ThreadState
 from clew_projections.places import Places, first_of_page
 
@@ -80,11 +81,15 @@ class StoredView(ThreadView, frozen=True, kw_only=True):
     under ``<tenant>.<thread>.<number>``, counted from 0; ``pages`` has for each the sequence of the last commit that
     changed it. A stored page may be newer, and never older. ``own`` are the numbers of the full pages with items whose
     id does not carry their ordinal.
+
+    Of a fork, pages begin with the first ordinal of its own. ``overlay`` has the commits by which it changed or deleted
+    what it inherits.
     """
 
     recent: Places = Places()
     pages: tuple[int, ...] = ()
     own: tuple[int, ...] | UnsetType = UNSET
+    overlay: Places | UnsetType = UNSET
 
     def without_places(self) -> ThreadView:
         """Return the view alone."""
@@ -140,6 +145,23 @@ def change_metadata(view: ItemView, metadata: Metadata) -> ItemView:
     return replace(view, body=items.with_field(view.body, "metadata", metadata)) if view.body is not None else view
 
 
+class Parent(Struct, frozen=True):
+    """The commit that a fork was made at: its thread, its number, the hash of its record, and where it stood then."""
+
+    address: Address
+    n: int
+    hash: str
+    seq: int
+
+
+def parent_of(view: ThreadView) -> Parent | None:
+    """Return the commit that a thread was forked at; ``None`` if it is no fork."""
+    forked = view.forked_from
+    if isinstance(forked, UnsetType):
+        return None
+    return Parent(Address(view.tenant, forked.thread), forked.n, forked.hash, forked.seq)
+
+
 def absent(tenant: str, thread: str) -> ThreadView:
     """Return the view of a thread before its first commit."""
     return ThreadView(id=thread, tenant=tenant)
@@ -156,6 +178,8 @@ def weight_of(view: StoredView) -> int:
     A unit is about 100 bytes of memory.
     """
     changes = sum(map(len, view.recent.changed.values())) if view.recent.changed else 0
+    if view.overlay:
+        changes += len(view.overlay.deleted) + sum(map(len, view.overlay.changed.values()))
     own = len(view.recent.own) + len(view.own or ())
     return 50 + len(view.commands) + len(view.recent.added) + len(view.pages) + changes + own
 
@@ -189,7 +213,10 @@ def decode_stored(body: bytes) -> StoredView:
     except UNREADABLE as fault:
         raise _unreadable(fault) from fault
     recent = view.recent
-    if recent.first != first_of_page(len(view.pages)) or recent.first + len(recent.added) - 1 != view.last_ordinal:
+    if (
+        recent.first != first_of_page(len(view.pages), view.inherited)
+        or recent.first + len(recent.added) - 1 != view.last_ordinal
+    ):
         raise Corrupt("not a view of a thread: its places are not those of its items", code="unreadable_view")
     return view
 

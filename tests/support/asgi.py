@@ -19,6 +19,7 @@ from clew_events.commands import (
     DeleteItem,
     DeleteMessage,
     DeleteThread,
+    ForkThread,
     PlaceHold,
     PlaceStandingHold,
     ReleaseHold,
@@ -151,7 +152,7 @@ class Parts:
         self.signed = (actor, trace)
         self._asked(tenant, command)
         match command:
-            case CreateThread() | UpdateThread() | RestoreThread():
+            case CreateThread() | ForkThread() | UpdateThread() | RestoreThread():
                 return Outcome(position=HERE, n=3, thread=self.found)
             case AddMessage() | UpdateMessage():
                 return Outcome(position=HERE, n=3, message=MESSAGE)

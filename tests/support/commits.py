@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from clew_events.codec import EncodedCommit, encode, seal
 from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
-from clew_events.events import Event, ItemAdded, ThreadCreated
+from clew_events.events import Event, ForkedFrom, ItemAdded, ThreadCreated
 from clew_events.ids import item_id
 from clew_events.subjects import TENANT, Address, event_subject, shard_of
 from clew_projections.apply import advance_items
@@ -116,3 +116,11 @@ async def order(clew: Clew, tenant: str, *events: Event) -> None:
     view = (await clew.current.read_current(Address(tenant, TENANT))).thread
     made = commit(view.n + 1, *events, prev=view.hash, thread=TENANT, tenant=tenant, actor="dpo")
     await store(clew.nc, Address(tenant, TENANT), body_of(made), shards=clew.deployment.shards)
+
+
+def forked(ordinal: int, items: int | None = None, *, cleared: int = 0, thread: str = "thread_parent") -> ThreadCreated:
+    """A thread that was forked from commit 7 of another, with the items up to an ordinal."""
+    count = ordinal - cleared if items is None else items
+    return ThreadCreated(
+        forked_from=ForkedFrom(thread, 7, "ab" * 32, seq=70, ordinal=ordinal, items=count, cleared=cleared)
+    )

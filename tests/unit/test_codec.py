@@ -64,7 +64,7 @@ happenings: st.SearchStrategy[Event] = st.one_of(
     st.builds(ItemMetadataUpdated, item=words, set=metadata, unset=unset),
     st.builds(ItemDeleted, item=words),
     st.builds(ThreadDeleted),
-    st.builds(ThreadCreated, forked_from=st.builds(ForkedFrom, thread=words, n=st.integers(1, 2**40), hash=words)),
+    st.builds(ThreadCreated, forked_from=st.builds(ForkedFrom)),
     st.builds(ItemReplaced, item=words, message=messages),
     st.builds(ErasureRequested, erasure=words, items=st.none() | st.lists(words).map(tuple), code=st.none() | words),
     st.builds(ErasureCompleted, erasure=words, certificate=words),

@@ -33,7 +33,7 @@ from clew_events.events import (
 )
 from clew_projections.fold import ThreadState, apply_difference, evolve
 from clew_projections.views import ThreadView, absent
-from support.commits import CREATED, added, body_of, commit
+from support.commits import CREATED, added, body_of, commit, forked
 
 FILES = ToolResources(code_interpreter=CodeInterpreter(("file-1",)))
 OPEN = ThreadState(status="open", metadata={"a": "1"}, tool_resources=FILES, messages=2, last_ordinal=5)
@@ -91,6 +91,13 @@ def test_an_expiry_is_set_and_taken_away() -> None:
 def test_an_added_message_is_counted_and_its_ordinal_is_the_latest() -> None:
     state = evolve(OPEN, added(6))
     assert (state.messages, state.last_ordinal) == (3, 6)
+
+
+def test_a_fork_begins_with_what_it_inherits_whether_its_content_is_there_or_erased() -> None:
+    event = forked(9, 4, cleared=3)
+    state = evolve(ThreadState(), event)
+    assert (state.status, state.messages, state.last_ordinal, state.cleared, state.inherited) == ("open", 4, 9, 3, 9)
+    assert evolve(ThreadState(), ErasedThreadEvent(of="ThreadCreated", seal="", forked_from=event.forked_from)) == state
 
 
 def test_a_deleted_message_is_counted_off_and_its_ordinal_is_not_given_again() -> None:

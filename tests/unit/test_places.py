@@ -10,9 +10,9 @@ from clew_events.errors import Corrupt
 from clew_events.events import ErasureRequested, ItemDeleted, ItemMetadataUpdated, ItemsCleared, ThreadDeleted
 from clew_projections import places
 from clew_projections.apply import advance_stored, older_pages
-from clew_projections.places import ItemPlace, Places, cut_back, decode_page, find_place
+from clew_projections.places import ItemPlace, Places, cut_back, decode_page, find_changes, find_place
 from clew_projections.views import StoredView, absent_stored, decode_stored, encode
-from support.commits import CREATED, THREAD, added, chain
+from support.commits import CREATED, THREAD, added, chain, forked
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +151,30 @@ def test_places_that_do_not_fit_are_corrupt() -> None:
     for body, number in ((encode(pages[0]), 1), (encode(replace(pages[0], added=(11,))), 0), (b"{", 0), (b"null", 0)):
         with pytest.raises(Corrupt):
             decode_page(body, number)
+
+
+FORK = chain([forked(5, 4), added(6)], [added(7)], [change(2)], [delete(5)], [change(2), delete(6)], [added(8)])
+
+
+def test_a_fork_goes_on_counting_and_its_pages_begin_with_its_own_items() -> None:
+    view, pages = stored(FORK)
+    assert (view.messages, view.last_ordinal, view.inherited) == (5, 8, 5)
+    assert view.recent == Places(first=8, added=(6,), seq=6)
+    assert pages == {0: Places(first=6, added=(1, 2), deleted={6: 5}, seq=5)}
+    assert older_pages(stored(FORK[:4])[0], FORK[4:]) == {0}
+    assert decode_page(encode(pages[0]), 0, inherited=5) == pages[0]
+    assert decode_stored(encode(view)) == view
+
+
+def test_what_a_fork_changes_of_that_which_it_inherits_stands_beside() -> None:
+    view, _ = stored(FORK)
+    assert view.overlay == Places(changed={2: (3, 5)}, deleted={5: 4}, seq=5)
+    assert find_changes(view.overlay, 2, 4) == ItemPlace((3,))
+    assert find_changes(view.overlay, 5, 4) == ItemPlace((4,), deleted=True)
+    assert find_changes(view.overlay, 1, 6) == ItemPlace()
+
+
+def test_a_fork_without_a_change_is_stored_in_one_size_however_long_its_parent_is() -> None:
+    sizes = [len(encode(stored(chain([forked(ordinal)]))[0])) for ordinal in (1000, 9000)]
+    assert len({*sizes}) == 1
+    assert decode_stored(encode(stored(chain([forked(9000)]))[0])).pages == ()

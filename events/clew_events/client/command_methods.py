@@ -33,6 +33,7 @@ from clew_events.commands import (
     EraseItem,
     EraseMessage,
     EraseThread,
+    ForkThread,
     PlaceHold,
     PlaceStandingHold,
     PopItem,
@@ -97,6 +98,34 @@ class CommandMethods(Caller):
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
                 expires_after=expires_after,
+            ),
+            ThreadDone,
+        )
+
+    async def fork_thread(
+        self,
+        parent: str,
+        *,
+        at: int | str | None = None,
+        metadata: Mapping[str, str] | UnsetType | None = UNSET,
+        thread_id: str | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ThreadDone:
+        """Create a thread that begins as another, as it is, or ``at`` a version or an item of it; nothing is copied.
+
+        Raises:
+            NotFound: the parent does not exist or was deleted, or has no such version or item.
+            AlreadyErased: the parent was erased.
+        """
+        return await self._execute(
+            ForkThread(
+                id=command_id,
+                reason=reason,
+                thread_id=thread_id,
+                parent=parent,
+                at=at,
+                metadata=dict(metadata) if isinstance(metadata, Mapping) else metadata,
             ),
             ThreadDone,
         )

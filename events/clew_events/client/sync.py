@@ -142,6 +142,7 @@ class Clew:
     send = _call(client.Clew.send)
     enqueue = _call(client.Clew.enqueue)
     create_thread = _call(client.Clew.create_thread)
+    fork_thread = _call(client.Clew.fork_thread)
     update_thread = _call(client.Clew.update_thread)
     patch_metadata = _call(client.Clew.patch_metadata)
     delete_thread = _call(client.Clew.delete_thread)

@@ -45,6 +45,7 @@ from clew_events.commands import (
     EraseItem,
     EraseMessage,
     EraseThread,
+    ForkThread,
     PlaceHold,
     PlaceStandingHold,
     PopItem,
@@ -447,6 +448,7 @@ _UNKNOWN: Final = Fault(
 
 EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "CreateThread": (_CREATE,),
+    "ForkThread": (ForkThread(parent=_THREAD, at=2), ForkThread(parent=_THREAD, at="fc_lookup", metadata={})),
     "UpdateThread": (_TAG, _FILES),
     "DeleteThread": (DeleteThread(thread_id=_THREAD),),
     "PlaceHold": (PlaceHold(thread_id=_THREAD, hold="case-7", reason="a lawsuit"),),

@@ -151,6 +151,7 @@ CONVERSATIONS: Final = {
 METADATA: Final = {"metadata": {"customer": "c-82"}}
 PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}
 CREATED: Final = {"metadata": {"customer": "c-81"}, "messages": [ASKED]}
+FORKED: Final = {"at": 2, "metadata": {"attempt": "2"}}
 THREAD_GONE: Final = {"id": _THREAD_ID, "object": "thread.deleted", "deleted": True}
 MESSAGE_GONE: Final = {"id": _MESSAGE_ID, "object": "thread.message.deleted", "deleted": True}
 ERASE: Final = {"reason": "asked_by_customer"}

@@ -32,6 +32,14 @@ class ThreadAsOf:
         """Whether contents about the thread itself are missing."""
         self.first: Recorded | None = None
         self.last: Recorded | None = None
+        self.parent: ThreadAsOf | None = None
+        """Of a fork, the thread that it was forked from, as it was then."""
+
+    def inherit(self, parent: ThreadAsOf, last: int) -> None:
+        """Begin with what a fork inherits, up to an ordinal. Of that, ``places`` has the fork's own commits alone."""
+        self.parent = parent
+        self.ids = {ordinal: item for ordinal, item in parent.ids.items() if ordinal <= last}
+        self.places = {ordinal: [] for ordinal in parent.places if ordinal <= last}
 
     def add(self, recorded: Recorded) -> bool:
         """Fold the next commit; return false, and do not fold it, if it is after the moment.

@@ -39,13 +39,14 @@ from clew_events.events import (
     TenantEvent,
     ThreadCreated,
     ThreadDeleted,
+    ThreadEvent,
     ThreadRestored,
     ToolResourcesUpdated,
     ordinal_of,
 )
 from clew_events.items import metadata_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance
+from clew_projections.apply import advance, own_ordinals
 from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import absent
@@ -117,9 +118,10 @@ class BlameFold:
             return False
         self._view = advance(self._view, recorded)
         self._erased = self._erased or lost_contents(recorded.commit)
-        by = origin(recorded)
+        by, own = origin(recorded), own_ordinals(self._view)
         for event in recorded.commit.events:
-            self._blame(event, by)
+            if isinstance(event, ThreadEvent) or ordinal_of(event) in own:
+                self._blame(event, by)
         self.last = recorded
         return True
 

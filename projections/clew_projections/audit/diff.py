@@ -31,7 +31,7 @@ from clew_events.content import Metadata
 from clew_events.errors import TooLarge
 from clew_events.subjects import Address
 from clew_projections.api_objects import item_object, shown_message
-from clew_projections.apply import advance, advance_items
+from clew_projections.apply import advance, advance_items, own_ordinals
 from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import ItemView, absent
@@ -74,7 +74,7 @@ class DiffFold:
         self._after = advance(self._after, recorded)
         self._erased = self._erased or lost_contents(recorded.commit)
         earlier = self._since.includes(recorded.commit)
-        changed = advance_items(self._items, recorded.commit)
+        changed = advance_items(self._items, recorded.commit, own_ordinals(self._after))
         if not earlier:
             for ordinal in changed:
                 self._touched.setdefault(ordinal, self._items.get(ordinal))

@@ -9,13 +9,13 @@ from msgspec import Struct
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.apply import advance_items, advance_stored
+from clew_projections.apply import advance_items, advance_stored, own_ordinals
 from clew_projections.places import Places
 from clew_projections.views import ItemView, StoredView, absent_stored
 
 
 class FoldedThread(Struct, kw_only=True):
-    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its items.
+    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its own items.
 
     ``logged`` counts all its commits. ``next_seq`` is where the commit after ``n`` stands, if there is one. ``erasing``
     if one after ``n`` requests an erasure: the log then no longer has all that a view of ``n`` shows. ``fault`` says
@@ -58,6 +58,6 @@ def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
         Corrupt: it does not continue the thread; nothing was changed.
     """
     view, pages = advance_stored(folded.view, folded.pages, recorded)
-    changed = advance_items(folded.items, recorded.commit)
+    changed = advance_items(folded.items, recorded.commit, own_ordinals(view))
     folded.view, folded.pages = view, pages
     folded.items |= changed

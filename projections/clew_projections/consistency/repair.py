@@ -14,6 +14,7 @@ from msgspec import Struct
 from clew_events.backoff import delays
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
+from clew_projections.apply import advance
 from clew_projections.consistency.explain import why_page, why_thread
 from clew_projections.consistency.log_fold import FoldedThread, fold
 from clew_projections.consistency.view_check import ViewCheck, ViewComparison, page_difference
@@ -22,7 +23,7 @@ from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.page_store import readable_page
-from clew_projections.views import StoredView, decode_stored, encode
+from clew_projections.views import StoredView, absent, decode_stored, encode
 
 TRIES: Final = 5
 
@@ -91,7 +92,8 @@ class Repairer:
             why.append(f"commits {missed} were never applied to it, or an older state of the bucket was put back")
         for number in compared.pages:
             value = await self._threads.latest(page_key(address, number))
-            why.append(why_page(readable_page(value, number), number, history[: compared.n] or history))
+            found = readable_page(value, number, advance(absent(*address), history[0]).inherited)
+            why.append(why_page(found, number, history[: compared.n] or history))
         return tuple(why)
 
     async def _rewrite(self, address: Address, compared: ViewComparison) -> None:

@@ -175,7 +175,7 @@ def page_difference(number: int, folded: FoldedThread, value: Value | None) -> s
     if value is None or not value.body:
         return f"{what}: the bucket does not have it"
     try:
-        found = decode_page(value.body, number)
+        found = decode_page(value.body, number, folded.view.inherited)
     except Corrupt as fault:
         return f"{what}: {fault.message}"
     if found.seq > folded.view.seq and (folded.next_seq is None or found.seq < folded.next_seq):
@@ -186,7 +186,10 @@ def page_difference(number: int, folded: FoldedThread, value: Value | None) -> s
 
 def difference(wanted: StoredView, found: StoredView) -> str | None:
     """Describe the first field in which a view differs from the log; ``None`` if there is none."""
-    return _first_difference("thread", wanted, replace(found, recent=_without_erased(found.recent, wanted.recent)))
+    found = replace(found, recent=_without_erased(found.recent, wanted.recent))
+    if found.overlay and wanted.overlay:
+        found = replace(found, overlay=_without_erased(found.overlay, wanted.overlay))
+    return _first_difference("thread", wanted, found)
 
 
 def _first_difference(what: str, wanted: StoredView | Places, found: StoredView | Places) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Sequence
 
 from msgspec import Struct
 
@@ -10,12 +10,12 @@ from clew_events.codec import decode_recorded
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, event_subject, shard_of
-from clew_projections.apply import added_ordinals, advance, advance_items
+from clew_projections.apply import added_ordinals, advance, advance_items, inherit_items
 from clew_projections.history.log_reads import LogSource
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
-from clew_projections.views import ItemView, absent
+from clew_projections.views import ItemView, ThreadView, absent, parent_of
 
 
 class LatestCommit(Struct, frozen=True):
@@ -131,6 +131,22 @@ class Histories:
             commits.append(read(stored, shard))
         return commits
 
+    async def find_seq(self, address: Address, n: int, seq: int) -> int:
+        """Return the sequence of the thread's commit ``n``; it is looked for there first where it stood once.
+
+        Raises:
+            Corrupt: there is no such commit, or one before it is unreadable.
+            Unavailable: the log does not answer.
+        """
+        shard = self.shard(address)
+        (stored,) = await self._js.at(event_stream(shard), [seq])
+        if stored is not None and stored.subject == event_subject(shard, address) and read(stored, shard).commit.n == n:
+            return seq
+        async for recorded in self.after(address, 0):
+            if recorded.commit.n == n:
+                return recorded.position.seq
+        raise self._missing_commit(address, f"of number {n}")
+
     async def first(self, address: Address) -> Recorded:
         """Read the commit that created a thread known to exist.
 
@@ -141,23 +157,43 @@ class Histories:
             return recorded
         raise self._missing_commit(address, "at all")
 
-    async def items_at(self, address: Address, ordinals: Container[int], n: int) -> dict[int, ItemView]:
-        """Fold items, by ordinal, as they were after the thread's commit ``n`` from the log."""
+    async def thread_at(self, address: Address, n: int) -> ThreadView:
+        """Fold a thread from the log as it was after its commit ``n``, or its last one if it has fewer."""
+        thread = absent(*address)
+        async for recorded in self.after(address, 0):
+            thread = advance(thread, recorded)
+            if thread.n == n:
+                break
+        return thread
+
+    async def items_at(self, address: Address, ordinals: Collection[int], n: int) -> dict[int, ItemView]:
+        """Fold items, by ordinal, as they were after the thread's commit ``n`` from the log, inherited ones too."""
         views: dict[int, ItemView] = {}
         thread = absent(*address)
         async for recorded in self.after(address, 0):
             if recorded.commit.n > n:
                 break
             thread = advance(thread, recorded)
+            if thread.n == 1 and (parent := parent_of(thread)) is not None:
+                inherited = {ordinal for ordinal in ordinals if ordinal <= thread.inherited}
+                if inherited:
+                    await self.refresh()
+                    views = inherit_items(await self.items_at(parent.address, inherited, parent.n), thread.id)
             views |= advance_items(views, recorded.commit, ordinals)
         return views
 
     async def find_items(self, address: Address, items: Container[str], n: int) -> set[int]:
         """Find the ordinals of all items that were added under some ids up to the thread's commit ``n``."""
         found: set[int] = set()
+        thread = absent(*address)
         async for recorded in self.after(address, 0):
             if recorded.commit.n > n:
                 break
+            if recorded.commit.n == 1:
+                thread = advance(thread, recorded)
+                if (parent := parent_of(thread)) is not None:
+                    theirs = await self.find_items(parent.address, items, parent.n)
+                    found |= {ordinal for ordinal in theirs if ordinal <= thread.inherited}
             found |= added_ordinals(recorded.commit, items)
         return found
 

@@ -15,6 +15,7 @@ from clew_events.events import ThreadEvent, ordinal_of
 from clew_events.subjects import EVENTS, TENANT, Address, address_of
 from clew_projections.apply import check_item
 from clew_projections.findings import Finding
+from clew_projections.fold import evolve
 from clew_projections.history.histories import read
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
@@ -290,6 +291,7 @@ class Foldable:
 
     def __init__(self) -> None:
         self._ids: dict[Address, list[str]] = {}
+        self._inherited: dict[Address, int] = {}
 
     def take(self, commit: Commit) -> None:
         """Check the next commit of its thread.
@@ -297,18 +299,23 @@ class Foldable:
         Raises:
             Corrupt: a projector could not fold it.
         """
-        ids = self._ids.setdefault(Address(commit.tenant, commit.thread), [])
+        address = Address(commit.tenant, commit.thread)
+        ids = self._ids.setdefault(address, [])
         for place, event in enumerate(commit.events):
             creates = isinstance(event, ThreadEvent) and event.effect == "creates"
             if creates != (commit.n == 1 and place == 0 and commit.thread != TENANT):
                 raise _unfoldable(commit, "a thread is created by its first commit, and never again")
-            view = ThreadView(id=commit.thread, tenant=commit.tenant, n=commit.n - 1, last_ordinal=len(ids))
+            inherited = self._inherited.get(address, 0)
+            view = ThreadView(id=commit.thread, tenant=commit.tenant, n=commit.n - 1, last_ordinal=inherited + len(ids))
             check_item(view, event)
             if isinstance(event, ThreadEvent):
+                if creates and (begun := evolve(view, event).inherited):
+                    self._inherited[address] = begun
                 continue
+            ordinal = ordinal_of(event)
             if event.effect == "creates":
                 ids.append(event.item)
-            elif ids[ordinal_of(event) - 1] != event.item:
+            elif ordinal > inherited and ids[ordinal - inherited - 1] != event.item:
                 raise _unfoldable(commit, f"it changes item {event.item}, which was never added")
         if not commit.events:
             raise _unfoldable(commit, "it has no events")

@@ -16,7 +16,7 @@ from clew_projections.apply import advance_stored
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket, Fault, LostRace, Value, Write
 from clew_projections.kv.key_names import page_key
-from clew_projections.places import Places, decode_page
+from clew_projections.places import Places, decode_page, first_of_page
 from clew_projections.views import StoredView, absent_stored, encode
 
 
@@ -25,6 +25,10 @@ class _PageWrite(Struct):
     number: int
     page: Places
     revision: int = 0
+
+    @property
+    def inherited(self) -> int:
+        return self.page.first - first_of_page(self.number)
 
     @property
     def key(self) -> str:
@@ -47,7 +51,7 @@ class PageStore:
         """
         keys = {page_key(address, number): number for number in numbers}
         values = await self._bucket.latest_of(keys)
-        found = {number: readable_page(values.get(key), number) for key, number in keys.items()}
+        found = {number: readable_page(values.get(key), number, view.inherited) for key, number in keys.items()}
         pages = {number: page for number, page in found.items() if page is not None and page.seq >= view.pages[number]}
         return pages if len(pages) == len(keys) else {**await self._fold(address, view), **pages}
 
@@ -81,7 +85,7 @@ class PageStore:
         older: list[_PageWrite] = []
         for each in writes:
             value = values.get(each.key)
-            stored = readable_page(value, each.number)
+            stored = readable_page(value, each.number, each.inherited)
             if stored is None or stored.seq < each.page.seq:
                 each.revision = value.revision if value is not None else 0
                 older.append(each)
@@ -103,9 +107,9 @@ class PageStore:
         return pages
 
 
-def readable_page(value: Value | None, number: int) -> Places | None:
+def readable_page(value: Value | None, number: int, inherited: int) -> Places | None:
     """Return the page that a value holds; ``None`` if there is none, or it is unreadable."""
     try:
-        return decode_page(value.body, number) if value is not None and value.body else None
+        return decode_page(value.body, number, inherited) if value is not None and value.body else None
     except Corrupt:
         return None

@@ -15,28 +15,31 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.apply import added_ordinals, advance, delete_item, fold_items
+from clew_projections.apply import added_ordinals, advance, delete_item, fold_items, inherit_items
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.kv.position import read_position
 from clew_projections.lru_cache import LRUCache
-from clew_projections.places import ItemPlace, Places, decode_page, find_place, page_number
+from clew_projections.places import ItemPlace, Places, decode_page, find_changes, find_place, page_number
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds
 from clew_projections.views import (
     ItemView,
+    Parent,
     SpentId,
     StoredView,
     ThreadView,
     absent_stored,
     decode_stored,
+    parent_of,
     weight_of,
 )
 
@@ -64,6 +67,7 @@ class StateFromViews:
         self._histories = histories
         self._seen = LRUCache[Address, _Seen](SEEN, lambda seen: weight_of(seen.stored))
         self._pages = LRUCache[tuple[Address, int], Places](PAGES)
+        self._forked = LRUCache[tuple[Address, int], int](PAGES)
 
     async def read_cached(self, address: Address) -> CurrentThread:
         """Read a thread's view from the bucket, which may lag; it is absent if there is no readable view."""
@@ -126,19 +130,32 @@ class StateFromViews:
         self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
     ) -> dict[int, ItemView]:
         """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+        if any(ordinal <= current.thread.inherited for ordinal in ordinals):
+            # A thread does not say what was erased in those that it inherits from.
+            await self._histories.refresh()
+        return await self._items(current, ordinals, deleted=deleted)
+
+    async def _items(self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool) -> dict[int, ItemView]:
         address, stored = Address(current.thread.tenant, current.thread.id), current.stored
         wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= current.thread.last_ordinal}
-        runs = await self._runs(address, stored, wanted)
+        own = {ordinal for ordinal in wanted if ordinal > current.thread.inherited}
+        runs = await self._runs(address, stored, own)
         places = {ordinal: _find(run, ordinal, stored) for ordinal, run in runs.items()}
+        places |= _find_overlaid(stored, wanted - own)
         if not deleted:
             wanted -= {ordinal for ordinal, place in places.items() if place.deleted}
+        inherited = (wanted - own).difference(stored.overlay.scattered if stored.overlay else ())
         known = {ordinal: place.seqs for ordinal, place in places.items() if place.seqs and ordinal in wanted}
-        added = {ordinal for ordinal in wanted if ordinal > stored.last_ordinal}
+        added = {ordinal for ordinal in wanted & own if ordinal > stored.last_ordinal}
         seqs = sorted({seq for some in known.values() for seq in some})
-        large = {seq for run in runs.values() for seq in run.large}
+        large = {seq for run in runs.values() for seq in run.large}.union(
+            stored.overlay.large if stored.overlay else ()
+        )
         try:
+            begun = await self._inherit(current, inherited, deleted=deleted)
+            wanted -= inherited - begun.keys()
             commits = await self._histories.read_at(address, seqs, frozenset(seqs) - large)
-            views = fold_items(known.keys() | added, [*commits, *current.tail])
+            views = fold_items(wanted & (known.keys() | added | begun.keys()), [*commits, *current.tail], begun)
         except Corrupt as fault:
             # The places may be wrong. If the log is, folding the history says so.
             _LOG.warning("reading messages of thread %s of tenant %s from its history: %s", *reversed(address), fault)
@@ -148,6 +165,54 @@ class StateFromViews:
         cleared = current.thread.cleared
         views = {ordinal: delete_item(view) if ordinal <= cleared else view for ordinal, view in views.items()}
         return {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
+
+    async def _inherit(
+        self, current: CurrentThread, ordinals: Collection[int], *, deleted: bool
+    ) -> dict[int, ItemView]:
+        """Read items that a fork inherits, as it shows them before it changes them."""
+        if not ordinals:
+            return {}
+        source = await self._forked_at(current.thread)
+        while max(ordinals) <= source.thread.inherited and not source.tail and source.stored.overlay == Places():
+            source = await self._forked_at(source.thread)  # It changed nothing of what it inherits.
+        begun = await self._items(source, sorted(ordinals), deleted=deleted)
+        return inherit_items(begun, current.thread.id)
+
+    async def _forked_at(self, fork: ThreadView) -> CurrentThread:
+        """Read the thread that another was forked from, as it was then."""
+        forked, parent = fork.forked_from, parent_of(fork)
+        if parent is None or isinstance(forked, UnsetType):
+            raise AssertionError("only a fork inherits")
+        seen = self._seen.get(parent.address)
+        if seen is None or seen.thread.n < parent.n:
+            seen = await self._view(parent.address)
+        stored, tail = seen.stored, tuple[Recorded, ...]()
+        if stored.n < parent.n:
+            later = await self._histories.tail(parent.address, stored.seq)
+            tail = tuple(each for each in later if each.commit.n <= parent.n)
+        else:
+            stored = replace(stored, n=parent.n, seq=await self._seq_of(parent, seen.thread), cleared=forked.cleared)
+        view = seen.thread
+        for recorded in tail:
+            view = advance(view, recorded)
+        if view.n < parent.n:
+            raise Corrupt(
+                f"thread {fork.id} was forked at commit {parent.n} of thread {forked.thread}, which ends before it",
+                code="missing_commit",
+            )
+        view = replace(view, n=parent.n, seq=stored.seq, cleared=forked.cleared, last_ordinal=forked.ordinal)
+        return CurrentThread(view, self, stored, tail)
+
+    async def _seq_of(self, parent: Parent, view: ThreadView) -> int:
+        """Return the sequence of the commit that a fork was made at; it may have moved since."""
+        back = view.n - parent.n
+        if back < len(view.commands):
+            return view.commands[-1 - back].seq
+        key = parent.address, parent.n
+        if (seq := self._forked.get(key)) is None:
+            seq = await self._histories.find_seq(parent.address, parent.n, parent.seq)
+            self._forked.put(key, seq)
+        return seq
 
     async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
         """Find the ordinals of the items that were added under some ids, and maybe of others.
@@ -159,6 +224,9 @@ class StateFromViews:
         found = {ordinal for ordinal in carried if 1 <= ordinal <= current.thread.last_ordinal}
         for commit in current.tail:
             found |= added_ordinals(commit.commit, items)
+        if current.thread.inherited:
+            theirs = await self.find_items(await self._forked_at(current.thread), items)
+            found |= {ordinal for ordinal in theirs if ordinal <= current.thread.inherited}
         own = stored.own or ()
         pages = await self._full_pages(address, stored, own) if own else {}
         if len(pages) < len(own):
@@ -173,7 +241,7 @@ class StateFromViews:
         by_number: dict[int, list[int]] = {}
         for ordinal in ordinals:
             if ordinal <= view.last_ordinal:
-                by_number.setdefault(page_number(ordinal), []).append(ordinal)
+                by_number.setdefault(page_number(ordinal, view.inherited), []).append(ordinal)
         full = by_number.keys() - {len(view.pages)}
         pages = {len(view.pages): view.recent}
         if full:
@@ -194,7 +262,7 @@ class StateFromViews:
         for read in (self._threads.get_many, self._threads.latest_of):
             keys = {page_key(address, number): number for number in numbers if number not in pages}
             for key, value in (await read(keys)).items() if keys else ():
-                take(keys[key], _readable(value.body, keys[key]))
+                take(keys[key], _readable(value.body, keys[key], view.inherited))
             for number in keys.values() & pages.keys():
                 self._pages.put((address, number), pages[number])
         return pages
@@ -216,8 +284,18 @@ def _find(run: Places, ordinal: int, view: StoredView) -> ItemPlace:
     return ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
 
 
-def _readable(body: bytes, number: int) -> Places | None:
+def _find_overlaid(view: StoredView, ordinals: Collection[int]) -> dict[int, ItemPlace]:
+    """Return by ordinal the commits of a fork about what it inherits, as of a view."""
+    overlay = view.overlay or Places()
+    places = {ordinal: find_changes(overlay, ordinal, view.seq) for ordinal in ordinals}
+    return {
+        ordinal: ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
+        for ordinal, place in places.items()
+    }
+
+
+def _readable(body: bytes, number: int, inherited: int) -> Places | None:
     try:
-        return decode_page(body, number) if body else None
+        return decode_page(body, number, inherited) if body else None
     except Corrupt:
         return None

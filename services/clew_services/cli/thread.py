@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from clew_events.client import Clew
 from clew_events.client.results import MessagesFound
-from clew_events.commands import CreateThread, UpdateThread
+from clew_events.commands import CreateThread, ForkThread, UpdateThread
 from clew_events.content import Role
 from clew_events.objects import MessageReceipt, Thread
 from clew_events.queries import Order
@@ -128,6 +128,24 @@ def _from_options(metadata: Pairs, messages: Sequence[str], expires: ExpiresAfte
 
 @click.command()
 @options.thread
+@click.option("--at", metavar="VERSION|ITEM", help="What it begins with: up to a version or an item; by default, all.")
+@options.thread_id
+@click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="In place of the thread's. May be repeated.")
+@options.command_options
+def fork(
+    *, thread: str, at: str | None, thread_id: str | None, metadata: Pairs, command_id: str | None, reason: str | None,
+    actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Create a thread that begins as another, without copying it."""
+    begin = int(at) if at is not None and at.isascii() and at.isdecimal() else at
+    request = ForkThread(
+        id=command_id, reason=reason, thread_id=thread_id, parent=thread, at=begin, metadata=dict(metadata) or UNSET
+    )
+    _show(ask(nats, tenant, lambda clew: clew.send(request), actor=actor), as_json)
+
+
+@click.command()
+@options.thread
 @click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key; keep the others.")
 @click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key; keep the others.")
 @click.option("--expires-after", "expires", type=options.EXPIRY, help="When to remove it, such as last_active_at+90.")
@@ -236,6 +254,7 @@ def command() -> None:
 
 for subcommand in (
     create,
+    fork,
     get,
     thread_list.command,
     update,

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from clew_events import error_texts, ids
-from clew_events.commands import Command, CreateThread, ErasureCommand, TenantCommand
+from clew_events.commands import Command, CreateThread, ErasureCommand, ForkThread, TenantCommand
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
 from clew_events.replies import Done
@@ -139,7 +139,7 @@ class CommandCall:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
         # A list of threads, in which one is created, has no version.
-        expected = None if isinstance(command, CreateThread) else call.conditions.expected_version
+        expected = None if isinstance(command, CreateThread | ForkThread) else call.conditions.expected_version
         command = replace(
             command,
             id=command_id(call.headers),

@@ -19,7 +19,7 @@ from clew_events.errors import Invalid, NotFound
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetItemAt, GetMessageAt, ListItemsAt, ListMessagesAt
 from clew_events.subjects import Address
 from clew_projections.api_objects import item_object, item_page, message_page, retrieved_thread, shown_message
-from clew_projections.apply import fold_items
+from clew_projections.apply import advance, fold_items, inherit_items
 from clew_projections.audit.as_of import ThreadAsOf
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
@@ -28,7 +28,7 @@ from clew_projections.history.stretch import HistoryReader, Spot, check_unbroken
 from clew_projections.page_size import PageBytes, ShownPage, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import span
-from clew_projections.views import ItemView
+from clew_projections.views import ItemView, ThreadView, parent_of
 from clew_services.queries.history_pages import hint_of
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_cursor, no_item, no_message
@@ -240,12 +240,21 @@ class Past:
         await self._trail.refresh()
         hint = await hint_of(address, self._memory, self._current)
         async for recorded in check_unbroken(hint, self._trail.forward(hint, Spot(0))):
+            if isinstance(fold, ThreadAsOf) and recent is not None and recorded.commit.n == 1:
+                await self._inherit(fold, advance(fold.view, recorded))
             if not fold.add(recorded):
                 return
             if recent is not None:
                 recent.add(recorded)
             if until.ends_with(recorded.commit):
                 return
+
+    async def _inherit(self, fold: ThreadAsOf, begun: ThreadView) -> None:
+        """Give a fork what it begins with, read from its parent as it was when it was forked."""
+        if (parent := parent_of(begun)) is not None:
+            before = ThreadAsOf(parent.address, Moment(n=parent.n))
+            await self._read(before, parent.address, Moment(n=parent.n), _RecentCommits())
+            fold.inherit(before, begun.inherited)
 
     async def _items(self, fold: ThreadAsOf, ordinals: Sequence[int], by_seq: dict[int, Recorded]) -> list[ItemView]:
         """Read items as of the fold's moment; commits that are not in ``by_seq`` are read and put there."""
@@ -254,7 +263,12 @@ class Past:
             Address(fold.view.tenant, fold.view.id), [seq for seq in seqs if seq not in by_seq]
         )
         by_seq |= {recorded.position.seq: recorded for recorded in missing}
-        views = fold_items(frozenset(ordinals), [by_seq[seq] for seq in seqs])
+        begun: dict[int, ItemView] = {}
+        inherited = [ordinal for ordinal in ordinals if ordinal <= fold.view.inherited]
+        if inherited and fold.parent is not None:
+            theirs = {view.ordinal: view for view in await self._items(fold.parent, inherited, {})}
+            begun = inherit_items(theirs, fold.view.id)
+        views = fold_items(frozenset(ordinals), [by_seq[seq] for seq in seqs], begun)
         return [views[ordinal] for ordinal in ordinals]
 
     def _check_reached(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import assert_never
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from clew_events import error_texts, ids
 from clew_events.commands import (
@@ -23,6 +23,7 @@ from clew_events.commands import (
     EraseMessage,
     EraseThread,
     ErasureCommand,
+    ForkThread,
     ItemCommand,
     MessageCommand,
     OnThread,
@@ -42,6 +43,7 @@ from clew_events.events import (
     ErasureRequested,
     Event,
     ExpiryUpdated,
+    ForkedFrom,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -58,10 +60,18 @@ from clew_events.events import (
 from clew_events.items import read_item
 from clew_events.requests import MAX_PAIRS, ExpiresAfterIn, MetadataIn, MetadataPatch, NewMessage
 from clew_projections.fold import ThreadState, apply_difference
-from clew_projections.views import ItemView
+from clew_projections.views import ItemView, ThreadView
 from clew_services.threads import stored_content
 from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create, check_room
 from clew_services.threads.stored_content import message_of
+
+
+class Origin(Struct, frozen=True):
+    """What a fork is made of: its parent as it was then, the last ordinal that is inherited, and how many items are."""
+
+    thread: ThreadView
+    ordinal: int
+    items: int
 
 
 def decide(  # noqa: C901, PLR0912 - one case a command
@@ -73,12 +83,13 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     *,
     standing: Sequence[str] = (),
     limits: Limits = DEFAULT,
+    origin: Origin | None = None,
 ) -> tuple[Event, ...]:
     """The events that carry out a command on a thread in a state; none if nothing changes.
 
     New ids are derived from ``thread`` and ``command_id``. ``items`` are those that the thread has or had under the ids
     that the command names, oldest first; for ``PopItem``, its newest. ``standing`` are the standing
-    legal holds that cover the thread, where it is to be erased.
+    legal holds that cover the thread, where it is to be erased. ``origin`` is what a fork is made of.
 
     Raises:
         NotFound: the thread or the item does not exist or was deleted, or the thread has no such hold.
@@ -89,11 +100,13 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         TooLarge: a message is longer than ``limits`` allows.
     """
     seed = (thread, command_id)
-    if isinstance(command, CreateThread):
+    if isinstance(command, CreateThread | ForkThread):
         if state.erasure is not None:
             raise already_erased(name_history(thread, capital=True), state.erasure)
         if state.status != "absent":
             raise thread_exists(thread)
+        if isinstance(command, ForkThread):
+            return _fork(command, origin)
         check_create(limits, command.messages or ())
         check_room(limits, thread, 0, len(command.items or ()))
         return _create(command, seed)
@@ -145,6 +158,23 @@ def _create(command: CreateThread, seed: tuple[str, ...]) -> tuple[Event, ...]:
         *(_add_message(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
         *_add_items(command.items or (), len(messages), frozenset(), seed),
     )
+
+
+def _fork(command: ForkThread, origin: Origin | None) -> tuple[Event, ...]:
+    parent = origin.thread if origin is not None else None
+    if origin is None or parent is None or parent.status != "open" or parent.hash is None:
+        raise no_thread(command.parent)
+    forked = ForkedFrom(
+        thread=command.parent,
+        n=parent.n,
+        hash=parent.hash,
+        seq=parent.seq,
+        ordinal=origin.ordinal,
+        items=origin.items,
+        cleared=min(parent.cleared, origin.ordinal),
+    )
+    metadata = parent.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
+    return (ThreadCreated(forked_from=forked, metadata=metadata, tool_resources=parent.tool_resources),)
 
 
 def _update(command: UpdateThread, state: ThreadState) -> tuple[Event, ...]:
@@ -254,6 +284,8 @@ def _erase(
     if not items:
         raise _not_found(command)
     last = items[-1]
+    if last.ordinal <= state.inherited and not isinstance(state.forked_from, UnsetType):
+        raise inherited_item(last.id, state.forked_from.thread)
     if last.erasure is not None:
         raise already_erased(f"{'Message' if isinstance(command, EraseMessage) else 'Item'} '{last.id}'", last.erasure)
     ordinals = tuple(item.ordinal for item in items)
@@ -319,6 +351,17 @@ def no_item(thread: str, item_id: str) -> NotFound:
     if ids.is_conversation_id(thread):
         return NotFound(f"Item with id '{item_id}' not found in conversation.", code="item_not_found")
     return NotFound(f"No item found with id '{item_id}'.", code="item_not_found")
+
+
+def no_version(at: int, n: int) -> Invalid:
+    """The error for forking a thread at a version that it does not have yet."""
+    return Invalid(f"Invalid 'at': the thread has no version {at}, it is at version {n}.", param="at")
+
+
+def inherited_item(item_id: str, parent: str) -> Invalid:
+    """The error for erasing an item in a fork that inherits it."""
+    why = f"Item '{item_id}' is inherited from thread '{parent}' and is stored only there: erase it in that thread."
+    return Invalid(why, code="inherited_item")
 
 
 def under_hold(thread: str, hold: str) -> Held:

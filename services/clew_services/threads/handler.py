@@ -24,6 +24,7 @@ from clew_events.commands import (
     Command,
     CreateThread,
     ErasureCommand,
+    ForkThread,
     OneItemCommand,
     PopItem,
     SetRetention,
@@ -32,7 +33,7 @@ from clew_events.commands import (
 )
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.erasures import Erasure
-from clew_events.error_texts import name_history
+from clew_events.error_texts import name_history, no_thread
 from clew_events.errors import ClewError, Conflict, Corrupt, Forbidden, Rejected, Unavailable
 from clew_events.events import Event
 from clew_events.items import own_ids
@@ -47,7 +48,7 @@ from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
-from clew_services.threads.decide import decide
+from clew_services.threads.decide import Origin, already_erased, decide, no_item, no_version
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
 from clew_services.threads.result import Outcome, outcome, requested_erasure
@@ -90,6 +91,8 @@ class _Ground(Struct, frozen=True):
     fresh: bool
     tenant: TenantState = TenantState()
     standing: tuple[str, ...] = ()
+    origin: Origin | None = None
+    """What a fork is made of."""
 
 
 class _HandledCommand(Struct, frozen=True):
@@ -306,7 +309,7 @@ class Handler:
             events = decide_tenant(task.command, ground.tenant, task.impact)
         else:
             inputs = task.command, task.address.thread, task.id, ground.thread, ground.items
-            events = decide(*inputs, standing=ground.standing, limits=self._limits)
+            events = decide(*inputs, standing=ground.standing, limits=self._limits, origin=ground.origin)
         encoded = self._commit(task, ground.thread, events) if events else None
         if encoded is not None:
             check_sizes(encoded, ground.thread, ground.items, self._max_payload())
@@ -339,7 +342,7 @@ class Handler:
         view = self._memory.recall(task.address)
         if view is None:
             # A thread to create most likely does not exist; the guard finds out.
-            creating = isinstance(task.command, CreateThread)
+            creating = isinstance(task.command, CreateThread | ForkThread)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
         return await self._with_orders(task, _Ground(view, (), fresh=False))
 
@@ -360,9 +363,31 @@ class Handler:
         """A ground with what the tenant has ordered, where the command depends on it: never older than its view."""
         if isinstance(task.command, TenantCommand):
             return replace(ground, tenant=await self._tenants.state(task.address.tenant))
+        if isinstance(task.command, ForkThread):
+            return replace(ground, origin=await self._origin(task.address.tenant, task.command))
         if isinstance(task.command, ErasureCommand) and ground.thread.n:
             return replace(ground, standing=tuple(await self._tenants.find_holds(ground.thread)))
         return ground
+
+    async def _origin(self, tenant: str, command: ForkThread) -> Origin:
+        """What a fork is made of, read from its parent as it is now, or was at a version."""
+        present = await self._current.read_current(Address(tenant, command.parent))
+        view, at = present.thread, command.at
+        if view.status != "open":
+            if view.erasure is not None:
+                raise already_erased(f"Thread '{command.parent}'", view.erasure)
+            raise no_thread(command.parent)
+        if isinstance(at, int) and at != view.n:
+            if at > view.n:
+                raise no_version(at, view.n)
+            view = await self._histories.thread_at(Address(tenant, command.parent), at)
+        if not isinstance(at, str):
+            return Origin(view, view.last_ordinal, view.messages)
+        item = await self._current.item(present, at)
+        if item is None or item.gone:
+            raise no_item(command.parent, at)
+        later = range(item.ordinal + 1, view.last_ordinal + 1)
+        return Origin(view, item.ordinal, view.messages - len(await self._current.items(present, later)))
 
     async def _items(self, task: _Task, present: CurrentThread) -> tuple[ItemView, ...]:
         """The items that a command is decided on; see :func:`clew_services.threads.decide.decide`."""

@@ -12,17 +12,26 @@ from typing import Final
 
 from msgspec import UNSET, Struct
 
-from clew_events.commands import Command, CreateThread, OneItemCommand, PopItem, ReplaceItem, UpdateMessage, has_digest
+from clew_events.commands import (
+    Command,
+    CreateThread,
+    ForkThread,
+    OneItemCommand,
+    PopItem,
+    ReplaceItem,
+    UpdateMessage,
+    has_digest,
+)
 from clew_events.commit import Commit, Recorded
 from clew_events.error_texts import name_history
 from clew_events.errors import IdReused
 from clew_events.subjects import Address
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, item_ids, item_ordinals
+from clew_projections.apply import REMEMBERED_COMMANDS, item_ids, item_ordinals
 from clew_projections.history.histories import Histories
 from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.lru_cache import LRUCache
 from clew_projections.state.current import CurrentState
-from clew_projections.views import ItemView, SpentId, ThreadView, absent
+from clew_projections.views import ItemView, SpentId, ThreadView
 from clew_services.threads.decide import already_erased, thread_exists
 from clew_services.threads.result import Outcome, outcome
 
@@ -59,7 +68,7 @@ class Repeats:
         known = view.find_spent(command_id)
         if known is not None:
             return await self._first_outcome(command, view, await self._histories.at(address, known[1].seq))
-        if isinstance(command, CreateThread) and view.n > 0:
+        if isinstance(command, CreateThread | ForkThread) and view.n > 0:
             first = await self._histories.first(address)
             if first.commit.id != command_id:
                 raise thread_exists(address.thread)
@@ -107,7 +116,7 @@ class Repeats:
         if not _may_have_made(command, first):
             raise IdReused(f"the command id '{commit.id}' was already used for a different command", param="id")
         address = Address(view.tenant, view.id)
-        then = view if commit.n == view.n else await self._view_at(address, commit.n)
+        then = view if commit.n == view.n else await self._histories.thread_at(address, commit.n)
         items: Sequence[ItemView] = ()
         if isinstance(command, UpdateMessage | ReplaceItem | PopItem):
             n = commit.n - 1 if isinstance(command, PopItem) else commit.n
@@ -131,14 +140,6 @@ class Repeats:
         for item in (await self._current.items(present, item_ordinals(commit), deleted=True)).values():
             if item.erasure is not None:
                 raise already_erased(f"{'Message' if done.message is not None else 'Item'} '{item.id}'", item.erasure)
-
-    async def _view_at(self, address: Address, n: int) -> ThreadView:
-        view = absent(*address)
-        async for recorded in self._histories.after(address, 0):
-            view = advance(view, recorded)
-            if view.n == n:
-                break
-        return view
 
 
 def _may_have_made(command: Command, first: Recorded) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from clew_events import error_texts
-from clew_events.commands import CreateThread, DeleteThread, EraseThread, RestoreThread, UpdateThread
+from clew_events.commands import CreateThread, DeleteThread, EraseThread, ForkThread, RestoreThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
 from clew_events.http_forms import (
     CreateThreadBody,
     EraseBody,
+    ForkBody,
     ModifyThreadBody,
     PageOfRuns,
     PageOfThreads,
@@ -83,6 +84,12 @@ class Threads:
     async def delete_thread(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
         return await self._commands.answer(call, DeleteThread(thread_id=call.thread_id))
+
+    async def fork_thread(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/fork``; the body may be left out."""
+        parent = call.thread_id
+        body = await call.body(ForkBody, empty=b"{}")
+        return await self._commands.answer(call, ForkThread(parent=parent, at=body.at, metadata=body.metadata))
 
     async def restore_thread(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/restore``; the body may be left out."""
