@@ -248,12 +248,14 @@ class ClearItems(ThreadCommand, frozen=True, kw_only=True):
 class EraseThread(ThreadCommand, frozen=True, kw_only=True):
     """Erase a thread, deleted or not: what people wrote in it goes from every disk, and its id is never used again.
 
-    ``reason`` is a code, as it is kept for ever: at most 64 letters, digits and ``_.:-``.
+    ``reason`` is a code, as it is kept for ever: at most 64 letters, digits and ``_.:-``. Where forks show what would
+    go, it goes there too: that takes ``forks``.
     """
 
     named: ClassVar[str] = "EraseThread"
 
     reason: Code | None = None
+    forks: bool = False
     thread_id: ThreadId
 
 
@@ -261,24 +263,26 @@ class EraseThread(ThreadCommand, frozen=True, kw_only=True):
 class EraseMessage(MessageCommand, frozen=True, kw_only=True):
     """Erase a message, deleted or not, with everything that it ever was. The thread lives on.
 
-    ``reason`` is a code, as with :class:`EraseThread`.
+    ``reason`` is a code, and ``forks`` allows forks to lose it, as with :class:`EraseThread`.
     """
 
     named: ClassVar[str] = "EraseMessage"
 
     reason: Code | None = None
+    forks: bool = False
 
 
 @final
 class EraseItem(ItemCommand, frozen=True, kw_only=True):
     """Erase an item of any type, deleted or not, with everything that it ever was. The thread lives on.
 
-    ``reason`` is a code, as with :class:`EraseThread`.
+    ``reason`` is a code, and ``forks`` allows forks to lose it, as with :class:`EraseThread`.
     """
 
     named: ClassVar[str] = "EraseItem"
 
     reason: Code | None = None
+    forks: bool = False
 
 
 @final

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.events import Event, ThreadEvent
+from clew_events.events import Event, ForkedFrom, ThreadEvent
 
 FORMAT: Final = 2
 
@@ -52,6 +52,12 @@ class Commit(Struct, frozen=True, gc=False, kw_only=True):
     def requests_erasure(self) -> bool:
         """Whether it requests an erasure: from then on the log shows less of the thread's commits before it."""
         return any(isinstance(event, ThreadEvent) and event.request is not None for event in self.events)
+
+    @property
+    def forked_from(self) -> ForkedFrom | None:
+        """The commit of another thread that the thread was forked at, if this is the first commit of a fork."""
+        first = self.events[0] if self.events else None
+        return first.parent if isinstance(first, ThreadEvent) else None
 
 
 class Recorded(Struct, frozen=True, gc=False):

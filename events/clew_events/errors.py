@@ -11,6 +11,7 @@
     │   ├── AlreadyExists   a thread with that id exists or existed (409)
     │   ├── AlreadyErased   the thread or message was erased, or is being erased (409)
     │   ├── Held            a legal hold forbids it (409)
+    │   ├── Forked          forks show what would be erased, and the command does not say that it knows (409)
     │   ├── IdReused        the command id was used for a different command (409)
     │   └── TooLarge        it exceeds a size limit of the deployment (413)
     ├── Conflict      the thread has changed: reload it, decide again, send again
@@ -102,6 +103,12 @@ class Held(Rejected):
     default_code = "held"
 
 
+class Forked(Rejected):
+    """Forks show what would be erased, and so would lose it. The message names them; ``forks`` says that they may."""
+
+    default_code = "has_forks"
+
+
 class IdReused(Rejected):
     """The command id was used before, for a command with other content."""
 
@@ -167,7 +174,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 _LEAVES: dict[str, type[ClewError]] = {
     leaf.default_code: leaf
-    for leaf in (Unauthorized, Forbidden, AlreadyExists, AlreadyErased, Held, IdReused, TooLarge)
+    for leaf in (Unauthorized, Forbidden, AlreadyExists, AlreadyErased, Held, Forked, IdReused, TooLarge)
 }
 _BRANCHES: dict[Kind, type[ClewError]] = {
     "rejected": Invalid,

@@ -53,6 +53,22 @@ EventType = Literal[
 """The tags of all stored events: the ``type`` that each is stored with, and by which queries choose."""
 
 
+class ForkedFrom(Struct, frozen=True, gc=False):
+    """The commit of another thread that a thread was forked at, and what the fork inherits from there.
+
+    The commit is named by its thread, its number, and the hash of its record; ``seq`` is the sequence where it stood in
+    its shard, a hint. Items are inherited up to ``ordinal``: ``items`` of them exist, and none up to ``cleared``.
+    """
+
+    thread: str
+    n: int
+    hash: str
+    seq: int
+    ordinal: int
+    items: int
+    cleared: int
+
+
 class ThreadEvent(Struct, frozen=True, gc=False):
     """An event about a thread as a whole, not about one item.
 
@@ -74,6 +90,11 @@ class ThreadEvent(Struct, frozen=True, gc=False):
         """The completion of an erasure that this event is; ``None`` if it is none."""
         return None
 
+    @property
+    def parent(self) -> ForkedFrom | None:
+        """The commit of another thread that this event says the thread was forked at; ``None`` if it says none."""
+        return None
+
 
 class TenantEvent(ThreadEvent, frozen=True):
     """An event of a tenant's own history, which is stored as a thread's is and is about no thread."""
@@ -86,22 +107,6 @@ class ItemEvent(Struct, frozen=True, gc=False):
     carries it, as an id does that Clew made; see :func:`ordinal_of`. An item's content is a ``message``, as the Threads
     API has them, or its JSON as it was given, ``body``.
     """
-
-
-class ForkedFrom(Struct, frozen=True, gc=False):
-    """The commit of another thread that a thread was forked at, and what the fork inherits from there.
-
-    The commit is named by its thread, its number, and the hash of its record; ``seq`` is the sequence where it stood in
-    its shard, a hint. Items are inherited up to ``ordinal``: ``items`` of them exist, and none up to ``cleared``.
-    """
-
-    thread: str
-    n: int
-    hash: str
-    seq: int
-    ordinal: int
-    items: int
-    cleared: int
 
 
 @final
@@ -117,6 +122,11 @@ class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreat
     forked_from: ForkedFrom | UnsetType = UNSET
     metadata: Content[Metadata] = {}
     tool_resources: Content[ToolResources] = ToolResources()
+
+    @property
+    def parent(self) -> ForkedFrom | None:
+        """The commit of another thread that the thread was forked at; ``None`` if it is no fork."""
+        return None if isinstance(self.forked_from, UnsetType) else self.forked_from
 
 
 @final
@@ -361,6 +371,11 @@ class ErasedThreadEvent(ThreadEvent, frozen=True, kw_only=True, tag_field="type"
     of: EventType
     seal: str
     forked_from: ForkedFrom | UnsetType = UNSET
+
+    @property
+    def parent(self) -> ForkedFrom | None:
+        """The commit of another thread that the thread was forked at; ``None`` if it is no fork."""
+        return None if isinstance(self.forked_from, UnsetType) else self.forked_from
 
     @property
     def effect(self) -> Effect:

@@ -77,9 +77,13 @@ class RestoreBody(Request, frozen=True, kw_only=True):
 
 
 class EraseBody(Request, frozen=True, kw_only=True):
-    """The body of a request to erase a thread or a message: why, as a code. It may be left out."""
+    """The body of a request to erase a thread or a message, which may be left out.
+
+    ``reason`` is why, as a code. Where forks show what would go, they lose it too: that takes ``forks``.
+    """
 
     reason: Code | None = None
+    forks: bool = False
 
 
 class PlaceHoldBody(Request, frozen=True, kw_only=True):

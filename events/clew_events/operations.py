@@ -402,7 +402,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Erase a thread for good",
             description=(
                 "What people wrote in it is refused at once and then goes from every disk; the answer is the erasure, "
-                "which says how far that is. A deleted thread can be erased too."
+                "which says how far that is. A deleted thread can be erased too. What forks show takes `forks`."
             ),
             body=http_forms.EraseBody, body_required=False, asked=http_examples.ERASE,
             answer=Erasure, answered=http_examples.ERASURE, headers=_CHANGE, status=202,

@@ -22,6 +22,7 @@
 ``clew.erased.certificate.<id>``              the signed certificate of an erasure, in ``CLEW_ERASED``
 ``clew.erased.floor``                         from where on ``CLEW_ERASED`` has all of pending erasures
 ``clew.erased.copy.<id>``                     a backup or a pack that was made, in ``CLEW_ERASED``
+``clew.erased.fork.<tenant>.<parent>.<fork>``  that a thread was forked from another, in ``CLEW_ERASED``
 ``clew.live.erased.erasure.<tenant>.<id>``    announces over core NATS that the state of an erasure has changed
 ``clew.live.keys.<id>``                       announces over core NATS that an API key has changed
 ``$KV.clew_generations.threads``              the live generation of the two buckets of views: ``v1``, ``v2``, …
@@ -46,6 +47,7 @@ CHECKPOINT: Final = "clew.checkpoint"
 ERASED: Final = "clew.erased"
 ERASURES: Final = f"{ERASED}.erasure"
 COPIES: Final = f"{ERASED}.copy"
+FORKS: Final = f"{ERASED}.fork"
 ERASURE_FLOOR: Final = f"{ERASED}.floor"
 ERASED_BLOCK: Final = 100_000
 """Sequences of the log whose copies have one token in common: as many subjects as the server lists in one answer."""
@@ -164,6 +166,11 @@ def erasure_subject(tenant: str, erasure: str) -> str:
 def copy_subject(copy: str) -> str:
     """The subject of the record of a backup or a pack."""
     return f"{COPIES}.{copy}"
+
+
+def fork_subject(parent: Address, fork: str = "*") -> str:
+    """The subject of the record that a thread was forked from a parent; by default, of all that were."""
+    return f"{FORKS}.{parent.tenant}.{parent.thread}.{fork}"
 
 
 def certificate_subject(erasure: str) -> str:

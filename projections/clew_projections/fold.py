@@ -73,7 +73,7 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
     """Return the state after an event. Fields of subclasses stay as they are."""
     match event:
         case ThreadCreated():
-            state = _create(state, event.forked_from)
+            state = _create(state, event.parent)
             return replace(state, metadata=event.metadata, tool_resources=event.tool_resources)
         case MetadataUpdated():
             return replace(state, metadata=apply_difference(state.metadata, event.set, event.unset))
@@ -100,7 +100,7 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
         case ErasureRequested():
             return state if event.items is not None else _erase(state, event.erasure)
         case ErasedThreadEvent():
-            return _create(state, event.forked_from) if event.effect == "creates" else state
+            return _create(state, event.parent) if event.effect == "creates" else state
         case ErasedItemEvent():
             if event.effect != "creates":
                 return state
@@ -109,8 +109,8 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
             assert_never(event)
 
 
-def _create(state: State, forked: ForkedFrom | UnsetType) -> State:
-    if isinstance(forked, UnsetType):
+def _create(state: State, forked: ForkedFrom | None) -> State:
+    if forked is None:
         return replace(state, status="open")
     return replace(
         state,

@@ -17,6 +17,7 @@ from clew_events import ids, items
 from clew_events.codec import UNREADABLE
 from clew_events.content import Message, Metadata
 from clew_events.errors import Corrupt
+from clew_events.events import ForkedFrom
 from clew_events.subjects import Address
 from clew_projections.fold import ThreadState
 from clew_projections.places import Places, first_of_page
@@ -157,9 +158,12 @@ class Parent(Struct, frozen=True):
 def parent_of(view: ThreadView) -> Parent | None:
     """Return the commit that a thread was forked at; ``None`` if it is no fork."""
     forked = view.forked_from
-    if isinstance(forked, UnsetType):
-        return None
-    return Parent(Address(view.tenant, forked.thread), forked.n, forked.hash, forked.seq)
+    return None if isinstance(forked, UnsetType) else parent_in(view.tenant, forked)
+
+
+def parent_in(tenant: str, forked: ForkedFrom) -> Parent:
+    """Return the commit that a thread of a tenant was forked at."""
+    return Parent(Address(tenant, forked.thread), forked.n, forked.hash, forked.seq)
 
 
 def absent(tenant: str, thread: str) -> ThreadView:

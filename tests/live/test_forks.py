@@ -11,10 +11,18 @@ import pytest
 
 from clew_events.client import Clew as Client
 from clew_events.client import connect
-from clew_events.commands import EraseItem, EraseThread
-from clew_events.errors import AlreadyErased, AlreadyExists, Invalid, NotFound
+from clew_events.commands import EraseItem
+from clew_events.errors import AlreadyErased, AlreadyExists, Forked, Held, Invalid, NotFound
+from clew_events.subjects import Address
 from clew_projections import places
+from clew_projections.consistency.view_check import ViewCheck
+from clew_projections.integrity.verify import Verifier
 from clew_services.compose import Clew
+from clew_services.erasure import worker
+from clew_services.erasure.evidence import StoredEvidence
+from support.erasing import EVERY
+from support.erasure_worker import KEY, complete_all
+from support.forging import bodies, rechained, rewrite
 from support.nats_services import served
 from support.truth import buckets_equal_the_log, projecting
 
@@ -39,9 +47,19 @@ async def texts(client: Client, thread: str, **how: Any) -> list[object]:
     return [json.loads(bytes(item)).get("text") async for item in client.iter_items(thread, **how)]
 
 
+async def ids(client: Client, thread: str) -> list[str]:
+    """The ids of a thread's items, the oldest first."""
+    return [json.loads(bytes(item))["id"] async for item in client.iter_items(thread)]
+
+
 async def new_parent(client: Client, count: int = 6) -> str:
     done = await client.create_thread(items=[note(n) for n in range(1, count + 1)], metadata={"topic": "wool"})
     return done.thread.id
+
+
+def verifier(clew: Clew) -> Verifier:
+    """A verifier that knows the key of this test's certificates."""
+    return Verifier(clew.js, clew.deployment.shards, StoredEvidence(clew.js, {KEY.verifier.id: KEY.verifier}))
 
 
 async def new_fork(client: Client, parent: str, **how: Any) -> str:
@@ -116,12 +134,54 @@ async def test_what_is_erased_in_a_parent_is_seen_in_its_forks(client: Client) -
     second = json.loads(bytes((await client.list_items(parent, order="asc")).items.data[1]))["id"]
     with pytest.raises(Invalid, match="is inherited from thread"):
         await client.send(EraseItem(thread_id=child, item_id=second))
-    await client.send(EraseItem(thread_id=parent, item_id=second))
+    await client.erase_item(parent, second, forks=True)
     assert await texts(client, child) == [1, 3]
-    await client.send(EraseThread(thread_id=parent))
+    await client.erase_thread(parent, forks=True)
     assert await texts(client, child) == []
     with pytest.raises(AlreadyErased):
         await client.fork_thread(parent)
+
+
+async def test_what_forks_show_is_erased_only_by_who_says_so(client: Client) -> None:
+    parent = await new_parent(client, 3)
+    first, second, third = await ids(client, parent)
+    await client.delete_item(parent, first)
+    fork = await new_fork(client, parent, at=second)
+    grandchild = await new_fork(client, fork)
+    late = await new_fork(client, parent)
+    await client.erase_item(parent, first)  # which was deleted before anybody forked
+    with pytest.raises(Forked, match=f"shown by 1 forks as well.*'{late}'"):
+        await client.erase_item(parent, third)
+    with pytest.raises(Forked, match="shown by 3 forks as well"):
+        await client.erase_item(parent, second)
+    await client.delete_thread(late)  # and it may be restored
+    with pytest.raises(Forked, match="shown by 3 forks"):
+        await client.erase_thread(parent)
+    await client.erase_thread(late)
+    await client.erase_thread(fork, forks=True)
+    with pytest.raises(Forked, match=f"shown by 1 forks as well.*'{grandchild}'"):
+        await client.erase_thread(parent)
+    assert await texts(client, grandchild) == [2]
+    await client.erase_thread(grandchild)
+    await client.erase_thread(parent)
+
+
+async def test_a_hold_on_a_fork_protects_what_it_shows(client: Client) -> None:
+    parent = await new_parent(client, 3)
+    second = (await ids(client, parent))[1]
+    fork = await new_fork(client, await new_fork(client, parent), at=second, metadata={"case": "7"})
+    third = (await ids(client, parent))[2]
+    await client.place_hold(fork, "case-7")
+    for erase in (client.erase_item(parent, second, forks=True), client.erase_thread(parent, forks=True)):
+        with pytest.raises(Held, match=f"legal hold 'case-7' of its fork '{fork}'"):
+            await erase
+    await client.erase_item(parent, third, forks=True)  # which the held fork does not show
+    await client.release_hold(fork, "case-7")
+    await client.place_standing_hold("all-of-7", {"metadata": {"key": "case", "eq": "7"}})
+    with pytest.raises(Held, match=f"standing legal hold 'all-of-7' of its fork '{fork}'"):
+        await client.erase_thread(parent, forks=True)
+    await client.release_standing_hold("all-of-7")
+    await client.erase_thread(parent, forks=True)
 
 
 async def test_what_cannot_be_forked_is_named(client: Client) -> None:
@@ -155,3 +215,42 @@ async def test_the_buckets_are_the_fold_of_the_log(clew: Clew, deployment) -> No
         await client.pop_item(fork)
         await client.add_items(fork, [note(7)])
     await buckets_equal_the_log(clew)
+
+
+async def test_what_is_left_of_a_parent_is_shown_when_the_rest_is_erased_and_swept(
+    clew: Clew, deployment, monkeypatch
+) -> None:
+    monkeypatch.setattr(worker, "MANY", 1)
+    async with served(clew), projecting(clew), connect(deployment.url) as client:
+        parent = await new_parent(client, 3)
+        first, second, _ = await ids(client, parent)
+        await client.replace_item(parent, first, note(10))
+        fork = await new_fork(client, parent)
+        await client.erase_item(parent, second, forks=True)
+        await complete_all(clew, rule=EVERY)
+        assert await texts(client, fork) == [10, 3]
+        then = (await client.items_at(fork, 1, order="asc")).items
+        assert [json.loads(bytes(item)).get("text") for item in then.data] == [10, None, 3]
+        await client.erase_thread(parent, forks=True)
+        await complete_all(clew, rule=EVERY)
+        assert await texts(client, fork) == []
+        await client.add_items(fork, [note(4)])
+        assert await texts(client, fork) == [4]
+        assert (await verifier(clew).all()).findings == ()
+
+
+async def test_a_fork_of_what_never_was_is_named_by_whoever_looks_at_the_record(clew: Clew, deployment) -> None:
+    async with served(clew), projecting(clew), connect(deployment.url, actor="agent") as client:
+        parent, fork = await new_parent(client), "thread_fork"
+        await new_fork(client, parent, thread_id=fork)
+        await buckets_equal_the_log(clew)
+        at, proof = Address("default", parent), ViewCheck(clew.live.current.threads, clew.histories)
+        assert (await verifier(clew).all()).findings == ()
+        assert (await proof.thread(at._replace(thread=fork))).finding is None
+        await rewrite(clew, at, rechained(await bodies(clew, at), b"agent", b"saint"))
+        for found in (await verifier(clew).all(), await verifier(clew).thread(at._replace(thread=fork))):
+            named = {(finding.thread, finding.code) for finding in found.findings}
+            assert named - {("", "removed")} == {(fork, "wrong_parent")}
+        finding = (await proof.thread(at._replace(thread=fork))).finding
+        assert finding is not None
+        assert (finding.code, parent in finding.what) == ("wrong_parent", True)

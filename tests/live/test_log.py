@@ -120,6 +120,7 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
             tenants=clew.tenant_histories,
             impacts=clew.lists,
             erasures=clew.erasure_records,
+            forks=clew.forks,
             clock=lambda: next(times),
             max_payload=lambda: clew.nc.max_payload,
         )

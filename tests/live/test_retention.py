@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import Raw
 from msgspec.structs import replace
 
 from clew_events import client
-from clew_events.commands import DeleteThread, PlaceHold, RestoreThread
+from clew_events.commands import DeleteThread, EraseThread, ForkThread, PlaceHold, RestoreThread
 from clew_events.events import (
     ErasureRequested,
     Event,
@@ -26,7 +27,7 @@ from clew_events.events import (
     StandingHoldReleased,
     ThreadDeleted,
 )
-from clew_events.list_query import Condition
+from clew_events.list_query import Condition, IdTest
 from clew_events.requests import ExpiresAfterIn
 from clew_events.subjects import Address
 from clew_projections.packs.layout import Scope
@@ -42,7 +43,7 @@ from clew_services.retention.look_book import LookBook, PassState
 from clew_services.retention.looks import STEADY, Clocks
 from clew_services.retention.retention_worker import RetentionParts, RetentionWorker, serve_retention
 from support.asgi import call
-from support.commits import CREATED, body_of, commit, hash_of, order, store
+from support.commits import CREATED, added, body_of, commit, forked, hash_of, order, store
 from support.deployments import deployed
 from support.indexes import caught_up, fed, names
 from support.nats_services import served
@@ -51,6 +52,7 @@ from support.writers import Writer
 
 ACME = "acme"
 TRIAL = encode_condition(Condition.equal("plan", "trial"))
+TEMPLATES = encode_condition(Condition(id=IdTest(prefix="thread_p")))
 DAY = timedelta(days=1)
 
 
@@ -189,6 +191,20 @@ async def test_where_nothing_can_be_erased_what_is_due_to_be_is_deleted(
     assert await statuses(clew, "thread_old") == ["deleted"]
 
 
+async def test_what_forks_show_is_deleted_and_erased_when_they_are_gone(
+    clew: Clew, retention: Retention, writer: Writer
+) -> None:
+    await writer.create("thread_parent", items=(Raw(b'{"type":"note"}'),))
+    await clew.handler.handle(ACME, ForkThread(parent="thread_parent", thread_id="thread_fork"))
+    await order(clew, ACME, policy("parents", 1, where=TEMPLATES, then="erase"))
+    assert (await retention.in_days(2)).deleted == 1
+    done = await retention.in_days(1)
+    assert (done.erased, done.held, done.waiting) == (0, 1, 0)
+    await clew.handler.handle(ACME, EraseThread(thread_id="thread_fork"))
+    assert (await retention.in_days(0)).erased == 1
+    assert await statuses(clew, "thread_parent", "thread_fork") == ["erased", "erased"]
+
+
 async def test_what_is_restored_is_deleted_again_if_days_count_from_its_creation(
     clew: Clew, retention: Retention, writer: Writer
 ) -> None:
@@ -300,6 +316,8 @@ async def test_the_proof_names_what_can_be_read_and_is_signed(clew: Clew, deploy
     await past(clew, "thread_erased", 20, [CREATED], [ThreadDeleted(), erased])
     await past(clew, "thread_young", 5, [CREATED])
     await past(clew, "thread_just_due", 10.01, [CREATED])
+    await past(clew, "thread_shown", 60, [CREATED, added(1)], [ThreadDeleted()])
+    await past(clew, "thread_fork", 5, [forked(1, thread="thread_shown")])
     await past(clew, "thread_of_others", 20, [CREATED], tenant="globex")
     ran = await asyncio.to_thread(prove)
     assert ran.exit_code == 0, ran.output
@@ -309,9 +327,12 @@ async def test_the_proof_names_what_can_be_read_and_is_signed(clew: Clew, deploy
     said = json.loads(ran.stdout)
     stated = said["statement"]
     assert (said["fulfilled"], [each["thread"] for each in stated["late"]]) == (False, ["thread_late"])
-    assert [(each["thread"], each["holds"]) for each in stated["held"]] == [("thread_held", ["case-7"])]
+    assert [(each["thread"], each["holds"], each["forks"]) for each in stated["held"]] == [
+        ("thread_held", ["case-7"], []),
+        ("thread_shown", [], ["thread_fork"]),
+    ]
     assert [(each["thread"], each["erasure"]) for each in stated["pending"]] == [("thread_erased", "erasure_1")]
-    assert (stated["open"], stated["deleted"], stated["erased"], stated["soon_due"]) == (4, 1, 1, 1)
+    assert (stated["open"], stated["deleted"], stated["erased"], stated["soon_due"]) == (5, 2, 1, 1)
     assert (stated["n"], stated["policies"][0]["name"]) == (1, "old")
     # The statement is the same text for whoever has it, and is no longer one if a letter of it is changed.
     checked = CliRunner().invoke(main, ["prove", "--retention", "--check", str(file), "--key", public])

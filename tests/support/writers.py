@@ -28,6 +28,7 @@ def handler(clew: Clew, *, attempt: float = 0.3, deadline: float = 20.0) -> Hand
         tenants=clew.tenant_histories,
         impacts=clew.lists,
         erasures=clew.erasure_records,
+        forks=clew.forks,
         max_payload=lambda: limit,
     )
 

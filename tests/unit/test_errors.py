@@ -27,6 +27,7 @@ def test_there_is_one_tree_and_its_branches_say_what_to_do_next() -> None:
         "AlreadyExists": ("rejected", "no"),
         "AlreadyErased": ("rejected", "no"),
         "Held": ("rejected", "no"),
+        "Forked": ("rejected", "no"),
         "IdReused": ("rejected", "no"),
         "TooLarge": ("rejected", "no"),
         "Conflict": ("conflict", "reload"),

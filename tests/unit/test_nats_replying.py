@@ -37,7 +37,7 @@ def test_the_numbers_are_those_a_caller_of_the_http_api_would_see():
     numbers = {kind.__name__: reply_codec.code_of(kind("m")) for kind in ALL}
     assert numbers == {
         "Invalid": "400", "Rejected": "400", "ClewError": "500", "Unauthorized": "401", "Forbidden": "403",
-        "NotFound": "404", "AlreadyExists": "409", "AlreadyErased": "409", "Held": "409",
+        "NotFound": "404", "AlreadyExists": "409", "AlreadyErased": "409", "Held": "409", "Forked": "409",
         "IdReused": "409", "Conflict": "412", "TooLarge": "413",
         "Unavailable": "503", "Corrupt": "500",
     }  # fmt: skip

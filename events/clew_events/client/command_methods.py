@@ -251,20 +251,31 @@ class CommandMethods(Caller):
         """Delete all items of a thread, which stays."""
         return await self._change(ClearItems(thread_id=thread_id), ThreadDone, options)
 
-    async def erase_item(self, thread_id: str, item_id: str, **options: Unpack[CommandOptions]) -> ErasureDone:
-        """Erase an item of any type, deleted or not, with all that it ever was. ``reason`` is as for a thread."""
-        return await self._change(EraseItem(thread_id=thread_id, item_id=item_id), ErasureDone, options)
+    async def erase_item(
+        self, thread_id: str, item_id: str, *, forks: bool = False, **options: Unpack[CommandOptions]
+    ) -> ErasureDone:
+        """Erase an item of any type, deleted or not, with all that it ever was; see :meth:`erase_thread`."""
+        return await self._change(EraseItem(thread_id=thread_id, item_id=item_id, forks=forks), ErasureDone, options)
 
-    async def erase_thread(self, thread_id: str, **options: Unpack[CommandOptions]) -> ErasureDone:
+    async def erase_thread(
+        self, thread_id: str, *, forks: bool = False, **options: Unpack[CommandOptions]
+    ) -> ErasureDone:
         """Erase a thread, deleted or not, for good. ``reason`` is a code, such as ``asked_by_customer``.
 
         It returns when the erasure is requested: from then on nobody reads what is to be erased.
-        """
-        return await self._change(EraseThread(thread_id=thread_id), ErasureDone, options)
 
-    async def erase_message(self, thread_id: str, message_id: str, **options: Unpack[CommandOptions]) -> ErasureDone:
-        """Erase a message, deleted or not, with all that it ever was. ``reason`` is a code, as for a thread."""
-        return await self._change(EraseMessage(thread_id=thread_id, message_id=message_id), ErasureDone, options)
+        Raises:
+            Forked: other threads were forked from it and show its items: with ``forks`` they lose them too.
+            Held: a legal hold is on it, or on a fork that shows its items.
+        """
+        return await self._change(EraseThread(thread_id=thread_id, forks=forks), ErasureDone, options)
+
+    async def erase_message(
+        self, thread_id: str, message_id: str, *, forks: bool = False, **options: Unpack[CommandOptions]
+    ) -> ErasureDone:
+        """Erase a message, deleted or not, with all that it ever was; see :meth:`erase_thread`."""
+        command = EraseMessage(thread_id=thread_id, message_id=message_id, forks=forks)
+        return await self._change(command, ErasureDone, options)
 
     async def place_hold(self, thread_id: str, hold: str, **options: Unpack[CommandOptions]) -> HoldDone:
         """Place a legal hold on a thread, deleted or not: nothing of it can be erased until all holds are released.

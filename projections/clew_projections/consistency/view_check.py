@@ -3,7 +3,7 @@
 A view is compared with the fold up to its own commit, so a lagging projector is not drift, and the full pages of its
 places as of that commit. It is drift if the view or a page is wrong then, or if the view has missed a later commit: the
 position says that every view up to there is written, and this one is not. It is no drift that a thread is parked, nor
-that a view still shows what a later commit erases.
+that a view still shows what a later commit erases. A fork needs the commit that it was forked at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.key_names import page_key, parked_key, thread_key
 from clew_projections.kv.position import read_position
 from clew_projections.places import Places, cut_back, decode_page
-from clew_projections.views import StoredView, absent_stored, decode_stored
+from clew_projections.views import StoredView, absent_stored, decode_stored, parent_of
 
 AGAIN: Final = 0.2
 """Seconds before a differing thread is compared again, in case it was being written."""
@@ -112,6 +112,11 @@ class ViewCheck:
             return self._compare_once(address, folded, view.n, what, thread=True, pages=tuple(wrong or ()))
         if wrong:
             return self._compare_once(address, folded, view.n, next(iter(wrong.values())), pages=tuple(wrong))
+        if (parent := parent_of(folded.view)) is not None:
+            try:
+                await self._histories.find_parent(parent)
+            except Corrupt as fault:
+                return self._compare_once(address, folded, view.n, fault.message, code=fault.code)
         if folded.next_seq is not None and folded.next_seq <= mark and not await self._parked(address):
             what = (
                 f"thread: its view stands at commit {view.n}, and commit {view.n + 1} at sequence {folded.next_seq} is "

@@ -15,7 +15,7 @@ from clew_projections.history.log_reads import LogSource
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
-from clew_projections.views import ItemView, ThreadView, absent, parent_of
+from clew_projections.views import ItemView, Parent, ThreadView, absent, parent_of
 
 
 class LatestCommit(Struct, frozen=True):
@@ -131,21 +131,29 @@ class Histories:
             commits.append(read(stored, shard))
         return commits
 
-    async def find_seq(self, address: Address, n: int, seq: int) -> int:
-        """Return the sequence of the thread's commit ``n``; it is looked for there first where it stood once.
+    async def find_parent(self, parent: Parent) -> int:
+        """Return the sequence of the commit that a fork was made at; it is looked for first where it stood then.
 
         Raises:
-            Corrupt: there is no such commit, or one before it is unreadable.
+            Corrupt: there is no such commit, or one with another hash (``wrong_parent``); or one is unreadable.
             Unavailable: the log does not answer.
         """
-        shard = self.shard(address)
-        (stored,) = await self._js.at(event_stream(shard), [seq])
-        if stored is not None and stored.subject == event_subject(shard, address) and read(stored, shard).commit.n == n:
-            return seq
+        address, shard = parent.address, self.shard(parent.address)
+        (stored,) = await self._js.at(event_stream(shard), [parent.seq])
+        if stored is not None and stored.subject == event_subject(shard, address):
+            recorded = read(stored, shard)
+            if (recorded.commit.n, recorded.hash) == (parent.n, parent.hash):
+                return parent.seq
         async for recorded in self.after(address, 0):
-            if recorded.commit.n == n:
+            if recorded.commit.n == parent.n:
+                if recorded.hash != parent.hash:
+                    break
                 return recorded.position.seq
-        raise self._missing_commit(address, f"of number {n}")
+        raise Corrupt(
+            f"a thread was forked from commit {parent.n} of thread {address.thread}, with the hash {parent.hash}, and "
+            "there is none",
+            code="wrong_parent",
+        )
 
     async def first(self, address: Address) -> Recorded:
         """Read the commit that created a thread known to exist.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clew_events.commit import record_hash
+from clew_events.events import ForkedFrom
 from clew_events.subjects import address_of, is_thread, shard_of
 from clew_projections.integrity.erasure_check import concerns_erasures
 from clew_projections.integrity.inclusion import Head
@@ -17,8 +18,8 @@ class Chains:
 
     ``tips`` has the end of each chain, skipping messages that do not continue it; ``misfits`` counts these. ``broken``
     has the first sequence of each thread that does not fit, ``misplaced`` the threads that belong in another shard, and
-    ``erasures`` those that lost contents or are about to. ``threads``, ``commits`` and these three are of a ``tenant``
-    alone, if one is given.
+    ``erasures`` those that lost contents or are about to, and ``forks`` what threads were forked from and where that
+    stands. ``threads``, ``commits`` and these four are of a ``tenant`` alone, if one is given.
     """
 
     def __init__(self, shard: int, shards: int, tenant: str | None = None) -> None:
@@ -26,6 +27,7 @@ class Chains:
         self.broken: dict[str, int] = {}
         self.misplaced: dict[str, int] = {}
         self.erasures: dict[str, None] = {}
+        self.forks: dict[str, tuple[ForkedFrom, int]] = {}
         self.threads = 0
         self.commits = 0
         self.misfits = 0
@@ -53,6 +55,8 @@ class Chains:
         commit = read_next(tip, owner, stored.body) if ours else None
         if commit is not None:
             followed: Tip | None = Tip(commit.n, record_hash(stored.body), commit.at)
+            if commit.n == 1 and (forked := commit.forked_from) is not None:
+                self.forks[subject] = forked, stored.seq
             if concerns_erasures(commit):
                 self.erasures[subject] = None
         else:

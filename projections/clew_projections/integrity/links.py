@@ -11,6 +11,7 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE, check_canonical, decode
 from clew_events.commit import Commit, record_hash, record_of
 from clew_events.errors import Corrupt, Fault, to_fault
+from clew_events.events import ForkedFrom
 from clew_events.subjects import Address
 
 
@@ -23,6 +24,7 @@ class Link(Struct, frozen=True, kw_only=True):
     n: int = 0
     prev: str | None = None
     at: datetime | None = None
+    forked_from: ForkedFrom | None = None
     fault: Fault | None = None
 
 
@@ -55,7 +57,15 @@ def link(body: bytes, seq: int) -> Link:
     except Corrupt as fault:
         return Link(seq=seq, hash=record_hash(body), fault=to_fault(fault))
     owner = Address(commit.tenant, commit.thread)
-    return Link(seq=seq, hash=record_hash(body), owner=owner, n=commit.n, prev=commit.prev, at=commit.at)
+    return Link(
+        seq=seq,
+        hash=record_hash(body),
+        owner=owner,
+        n=commit.n,
+        prev=commit.prev,
+        at=commit.at,
+        forked_from=commit.forked_from,
+    )
 
 
 def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:

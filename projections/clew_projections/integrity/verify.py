@@ -10,9 +10,11 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from clew_events.commit import Recorded
+from clew_events.errors import Corrupt
+from clew_events.events import ForkedFrom
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.findings import Finding
-from clew_projections.history.histories import read
+from clew_projections.history.histories import Histories, read
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.diagnosis import diagnose
@@ -21,11 +23,15 @@ from clew_projections.integrity.links import Link, link
 from clew_projections.nats import replica_reads
 from clew_projections.nats.replica_reads import whole
 from clew_projections.nats.stream_messages import StoredMessage, StreamState
+from clew_projections.views import parent_in
 
 AT_ONCE: Final = 10_000
 """Broken threads whose histories are in memory at once for diagnosis."""
 WORTH_A_WALK: Final = 50
 """Number of broken threads from which one walk through the shard is cheaper than a read for each."""
+
+FORKS_AT_ONCE: Final = 32
+"""Forks whose parents are looked for at the same time."""
 
 Progress = Callable[[int], None]
 """Called with the number of messages read since the last call."""
@@ -65,6 +71,7 @@ class Verifier:
         self._js = js
         self._shards = shards
         self._evidence = evidence
+        self._log = Histories(js, shards, replicated=True)
 
     async def thread(self, address: Address) -> Verification:
         """Verify one thread's chain.
@@ -73,7 +80,11 @@ class Verifier:
             Unavailable: the log does not answer.
         """
         shard, links = shard_of(address.thread, self._shards), await self.links(address)
-        finding = find_damage(shard, address, links) or await self.find_unproved(shard, address)
+        finding = (
+            find_damage(shard, address, links)
+            or await self.find_unproved(shard, address)
+            or await self.find_orphan(shard, address, links)
+        )
         return Verification(threads=1 if links else 0, commits=len(links), findings=(finding,) if finding else ())
 
     async def links(self, address: Address) -> list[Link]:
@@ -146,7 +157,29 @@ class Verifier:
         for subject in chains.erasures:
             if subject not in chains.broken and (found := await self.find_unproved(shard, address_of(subject))):
                 findings.append(found)
+        forks = list(chains.forks.items())
+        for start in range(0, len(forks), FORKS_AT_ONCE):
+            found_orphans = await asyncio.gather(
+                *(self._orphan(shard, address_of(subject), *of) for subject, of in forks[start : start + FORKS_AT_ONCE])
+            )
+            findings += [orphan for orphan in found_orphans if orphan is not None]
         return Verification(threads=chains.threads, commits=chains.commits, findings=tuple(findings))
+
+    async def find_orphan(self, shard: int, owner: Address, links: Sequence[Link]) -> Finding | None:
+        """Return the finding that a thread, whose chain is whole, was forked from what is not there; ``None`` if not.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        forked = links[0].forked_from if links else None
+        return await self._orphan(shard, owner, forked, links[0].seq) if forked is not None else None
+
+    async def _orphan(self, shard: int, owner: Address, forked: ForkedFrom, seq: int) -> Finding | None:
+        try:
+            await self._log.find_parent(parent_in(owner.tenant, forked))
+        except Corrupt as fault:
+            return _finding(owner, shard, fault.code, seq, fault.message)
+        return None
 
     async def find_unproved(self, shard: int, owner: Address) -> Finding | None:
         """Return the finding that a thread, whose chain is whole, lost contents without proof; ``None`` if it did not.

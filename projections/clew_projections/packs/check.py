@@ -9,10 +9,10 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.codec import count_erased
-from clew_events.commit import Commit, Recorded
+from clew_events.commit import Commit, Recorded, record_hash
 from clew_events.errors import Corrupt, Invalid
-from clew_events.events import ThreadEvent, ordinal_of
-from clew_events.subjects import EVENTS, TENANT, Address, address_of
+from clew_events.events import ForkedFrom, ThreadEvent, ordinal_of
+from clew_events.subjects import EVENTS, TENANT, Address, address_of, shard_of
 from clew_projections.apply import check_item
 from clew_projections.findings import Finding
 from clew_projections.fold import evolve
@@ -27,7 +27,7 @@ from clew_projections.integrity.checkpoint_comparison import (
 )
 from clew_projections.integrity.erasure_check import Evidence
 from clew_projections.integrity.inclusion import Head, leaves_of
-from clew_projections.integrity.links import Link, link
+from clew_projections.integrity.links import Link, link, place_of
 from clew_projections.integrity.merkle import climb_all
 from clew_projections.integrity.verify import Verification, find_misplaced, find_removed, find_unproved, name_damage
 from clew_projections.nats.stream_messages import StoredMessage
@@ -69,11 +69,13 @@ def check(
         _check_comparable(pack, mark)
     found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
-    erased = 0
+    erased, forks = 0, list[_Fork]()
     for shard in range(pack.opening.shards):
         walked = _Shard(pack, shard, own, evidence)
         found += walked.check(progress)
         erased += walked.erased
+        forks += [_Fork(address_of(subject), shard, *of) for subject, of in walked.chains.forks.items()]
+    found += Verification(threads=0, commits=0, findings=tuple(_orphans(pack, forks)))
     manifest = pack.manifest
     counted = pack.erased.contents if pack.erased is not None else 0
     if counted != erased:
@@ -84,6 +86,53 @@ def check(
             f"{found.threads} and {found.commits}"
         )
     return found
+
+
+class _Fork(Struct, frozen=True):
+    """A fork in a pack, and where its first commit stands."""
+
+    address: Address
+    shard: int
+    forked: ForkedFrom
+    seq: int
+
+
+def _orphans(pack: Pack, forks: Sequence[_Fork]) -> Iterator[Finding]:
+    """Yield a finding for each fork whose parent is in the pack, and has not the commit that it was forked at."""
+    parents: dict[Address, dict[int, str]] = {}
+    for fork in forks:
+        parents.setdefault(Address(fork.address.tenant, fork.forked.thread), {}).setdefault(fork.forked.n, "")
+    there: set[Address] = set()
+    for shard in sorted({shard_of(parent.thread, pack.opening.shards) for parent in parents}):
+        for page in commits(pack, shard):
+            for stored in page:
+                hashes = parents.get(address_of(stored.subject))
+                if hashes is not None:
+                    there.add(address_of(stored.subject))
+                    if (n := _number_in(stored)) in hashes:
+                        hashes[n] = record_hash(stored.body)
+    for fork in forks:
+        parent, forked = Address(fork.address.tenant, fork.forked.thread), fork.forked
+        if parent in there and parents[parent][forked.n] != forked.hash:
+            what = (
+                f"it was forked from commit {forked.n} of thread {forked.thread}, with the hash {forked.hash}, and "
+                "there is none"
+            )
+            yield Finding(
+                tenant=parent.tenant,
+                thread=fork.address.thread,
+                code="wrong_parent",
+                what=what,
+                shard=fork.shard,
+                seq=fork.seq,
+            )
+
+
+def _number_in(stored: StoredMessage) -> int:
+    try:
+        return place_of(stored.body)
+    except Corrupt:
+        return 0
 
 
 def check_bytes(pack: Pack) -> None:

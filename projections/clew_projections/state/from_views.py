@@ -198,7 +198,7 @@ class StateFromViews:
         if view.n < parent.n:
             raise Corrupt(
                 f"thread {fork.id} was forked at commit {parent.n} of thread {forked.thread}, which ends before it",
-                code="missing_commit",
+                code="wrong_parent",
             )
         view = replace(view, n=parent.n, seq=stored.seq, cleared=forked.cleared, last_ordinal=forked.ordinal)
         return CurrentThread(view, self, stored, tail)
@@ -210,7 +210,7 @@ class StateFromViews:
             return view.commands[-1 - back].seq
         key = parent.address, parent.n
         if (seq := self._forked.get(key)) is None:
-            seq = await self._histories.find_seq(parent.address, parent.n, parent.seq)
+            seq = await self._histories.find_parent(parent)
             self._forked.put(key, seq)
         return seq
 

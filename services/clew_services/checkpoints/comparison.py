@@ -113,6 +113,7 @@ class Comparison:
         own = (
             find_damage(shard, address, links)
             or await self._verifier.find_unproved(shard, address)
+            or await self._verifier.find_orphan(shard, address, links)
             or check_known(address, shard, known, links)
         )
         return Verification(

@@ -42,12 +42,21 @@ class _Outcome(Struct):
     fault: ClewError | None = None
 
 
+class _Request(Struct, frozen=True):
+    """What is asked for of each thread: the message alone, if one is named; why; and whether forks may lose it."""
+
+    message: str | None
+    reason: str | None
+    forks: bool
+
+
 @click.command("erase")
 @click.argument("threads", metavar="[THREAD]...", nargs=-1)
 @click.option("--message", "message", metavar="MESSAGE", help="Erase this message, or other item, of THREAD alone.")
 @click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="All threads with this metadata.")
 @click.option("--where", metavar="FILTER", help="All threads that match, as for 'clew thread list'.")
 @click.option("--reason", metavar="CODE", help="Why, as a code of letters, digits and '_.:-': it is kept for ever.")
+@click.option("--forks", is_flag=True, help="Erase although forks show it, which lose it too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be erased, and erase nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Return when the erasures are requested.")
@@ -60,6 +69,7 @@ def command(
     pairs: Sequence[tuple[str, str]],
     where: str | None,
     reason: str | None,
+    forks: bool,
     dry_run: bool,
     yes: bool,
     no_wait: bool,
@@ -70,8 +80,9 @@ def command(
 ) -> None:
     """Erase each THREAD, or all threads that match a filter, with all that people wrote in them.
 
-    Deleted threads can be erased too, by their ids. From the answer on nobody reads what is being erased, and then it
-    goes from every disk: this waits until that is certified. It cannot be undone.
+    Deleted threads can be erased too, by their ids. What forks show is refused without --forks. From the answer on
+    nobody reads what is being erased, and then it goes from every disk: this waits until that is certified. It cannot
+    be undone.
 
     With a filter, the threads that are listed when the command starts are erased. An index that is behind may not list
     those of the last moments, or a thread may come to match: if any are left, this says so at the end.
@@ -90,13 +101,16 @@ def command(
         what = "message" if message is not None else quantity(len(chosen), "threads")
         click.confirm(f"Erase {what} for good? This cannot be undone.", abort=True, err=True)
     outcome = ask(
-        nats, tenant, lambda clew: _erase(clew, chosen, message, reason, wanted, wait=not no_wait), actor=actor
+        nats,
+        tenant,
+        lambda clew: _erase(clew, chosen, _Request(message, reason, forks), wanted, wait=not no_wait),
+        actor=actor,
     )
     _show(outcome, as_json=as_json)
 
 
 async def _erase(
-    clew: Clew, chosen: Sequence[str], message: str | None, reason: str | None, wanted: Condition | None, *, wait: bool
+    clew: Clew, chosen: Sequence[str], asked: _Request, wanted: Condition | None, *, wait: bool
 ) -> _Outcome:
     """Request the erasures, wait until they are done, and look which threads are left that are ``wanted``."""
     outcome = _Outcome()
@@ -104,7 +118,7 @@ async def _erase(
         task = progress.add_task("requesting", total=len(chosen))
         try:
             for thread in chosen:
-                await _request(clew, outcome, thread, message, reason)
+                await _request(clew, outcome, thread, asked)
                 progress.advance(task)
             if wait:
                 progress.update(task, description="erasing", completed=0, total=len(outcome.erasures))
@@ -127,14 +141,15 @@ def _check_message(message: str | None, threads: Sequence[str]) -> None:
         raise click.BadParameter(f"an item id is {ids.ITEM_ID_FORM}", param_hint="--message")
 
 
-async def _request(clew: Clew, outcome: _Outcome, thread: str, message: str | None, reason: str | None) -> None:
+async def _request(clew: Clew, outcome: _Outcome, thread: str, asked: _Request) -> None:
+    message, reason, forks = asked.message, asked.reason, asked.forks
     try:
         if message is None:
-            done = await clew.erase_thread(thread, reason=reason)
+            done = await clew.erase_thread(thread, reason=reason, forks=forks)
         elif ids.is_message_id(message):
-            done = await clew.erase_message(thread, message, reason=reason)
+            done = await clew.erase_message(thread, message, reason=reason, forks=forks)
         else:
-            done = await clew.erase_item(thread, message, reason=reason)
+            done = await clew.erase_item(thread, message, reason=reason, forks=forks)
         outcome.erasures.append(done.erasure)
     except AlreadyErased as fault:
         outcome.refused.append((thread, await _explain(clew, fault, thread, message)))

@@ -83,7 +83,7 @@ def _show(signed: SignedStatement, *, as_json: bool) -> None:
         rule = f"{policy.after_days} days after it was {policy.since} {policy.then}d{later}"
         echo(f"policy {policy.name}: {which}, {rule}")
     _show_threads("should be gone", stated.late)
-    _show_threads("kept by legal holds", stated.held)
+    _show_threads("kept by legal holds or forks", stated.held)
     for erasure in stated.pending[:SHOWN]:
         echo(f"thread {erasure.thread} can be read by nobody, and is not gone from every disk: {erasure.erasure}")
     for thread in stated.unreadable[:SHOWN]:
@@ -92,7 +92,7 @@ def _show(signed: SignedStatement, *, as_json: bool) -> None:
         "open threads": stated.open,
         "deleted ones": stated.deleted,
         "erased ones": stated.erased,
-        "kept by legal holds": len(stated.held),
+        "kept by legal holds or forks": len(stated.held),
         "due for less than two hours": stated.soon_due,
     }
     summary = ", ".join(quantity(count, name) for name, count in counts.items())
@@ -110,7 +110,7 @@ def _show_threads(what: str, threads: tuple[StatedThread, ...]) -> None:
         [
             (
                 *(each.thread, f"{each.action}d", output.when(each.at), each.policy or "expires_after"),
-                *("deleted" if each.deleted else "open", " ".join(each.holds)),
+                *("deleted" if each.deleted else "open", " ".join((*each.holds, *each.forks))),
             )
             for each in threads[:SHOWN]
         ],

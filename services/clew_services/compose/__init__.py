@@ -73,6 +73,7 @@ from clew_services.retention.look_book import LookBook
 from clew_services.retention.retention_worker import RetentionParts
 from clew_services.tenant_list import TenantList, Tenants
 from clew_services.threads.cache import Memory
+from clew_services.threads.forks import Forks
 from clew_services.threads.handler import Commands, Handler
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits
@@ -161,6 +162,7 @@ class Clew:
             tenants=self.tenant_histories,
             impacts=self.lists,
             erasures=self.erasure_records,
+            forks=self.forks,
             limits=self._limits,
             may_erase=self._may_erase,
             max_payload=lambda: min(self.nc.max_payload, self.deployment.max_msg_size),
@@ -172,6 +174,11 @@ class Clew:
     def erasure_records(self) -> ErasureRecords:
         """The records of erasures."""
         return ErasureRecords(self.js, self.js.pending)
+
+    @cached_property
+    def forks(self) -> Forks:
+        """The reader of forks and their parents."""
+        return Forks(self.current, self.histories, self.tenant_histories, self.erasure_records)
 
     # Reading
 

@@ -1,7 +1,10 @@
-"""Records of erasures: how far each one is, and its certificate, in the stream ``CLEW_ERASED``.
+"""Records of erasures: how far each one is, and its certificate, in the stream ``CLEW_ERASED``; and which forks exist.
 
 The newest record of an erasure counts. Older ones hold nothing that a person wrote, and stay: an erasure's first record
 has its place in the order of all, by which they are listed.
+
+A fork is on record before its first commit is stored, so whoever erases something of its parent knows of it. Where
+there is no such thread, the fork never came to be.
 """
 
 from __future__ import annotations
@@ -17,7 +20,15 @@ from clew_events.backoff import delays
 from clew_events.codec import UNREADABLE
 from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt, NotFound, Unavailable
-from clew_events.subjects import ERASED_STREAM, ERASURE_FLOOR, ERASURES, certificate_subject, erasure_subject
+from clew_events.subjects import (
+    ERASED_STREAM,
+    ERASURE_FLOOR,
+    ERASURES,
+    Address,
+    certificate_subject,
+    erasure_subject,
+    fork_subject,
+)
 from clew_projections.history.pending_erasures import ErasureRecord, PendingErasures
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
@@ -81,6 +92,17 @@ class ErasureRecords:
     async def announce(self, tenant: str, erasure: Erasure) -> None:
         """Record an erasure that is about to be requested, unless it has a record."""
         await self.write(tenant, erasure, 0)
+
+    async def record_fork(self, parent: Address, fork: str) -> None:
+        """Record that a thread is about to be forked from another, unless that is on record."""
+        ack = await self._publish(fork_subject(parent, fork), b"", 0)
+        if ack.error is not None and ack.error.err_code not in WRONG_REVISION:
+            raise Unavailable(f"{ERASED_STREAM} refused a record: {ack.error.description}", code="record_refused")
+
+    async def forks(self, parent: Address) -> list[str]:
+        """The threads that were forked from one, the oldest first, and maybe some that never came to be."""
+        async with aclosing(whole(self._js, ERASED_STREAM, fork_subject(parent))) as read:
+            return [stored.subject.rpartition(".")[2] async for page in read for stored in page]
 
     async def confirm(self, tenant: str, erasure: Erasure) -> Erasure:
         """Record that an erasure is requested in the log, unless that is recorded; return it as it is now.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
 from clew_events.codec import UNREADABLE
@@ -57,7 +57,8 @@ class StatedPolicy(Struct, frozen=True, kw_only=True):
 class StatedThread(Struct, frozen=True, kw_only=True):
     """A thread that is due since ``at``: by ``policy``, or, if that is null, by its own ``expires_after``.
 
-    ``deleted``: nobody is shown it, and auditors can read its history. ``holds`` are the legal holds that keep it.
+    ``deleted``: nobody is shown it, and auditors can read its history. ``holds`` are the legal holds that keep it, and
+    ``forks`` the threads that were forked from it, which show what it wrote, and keep that from being erased.
     """
 
     thread: str
@@ -66,6 +67,7 @@ class StatedThread(Struct, frozen=True, kw_only=True):
     policy: str | None
     deleted: bool
     holds: tuple[str, ...] = ()
+    forks: tuple[str, ...] = ()
 
 
 class PendingErasure(Struct, frozen=True, kw_only=True):
@@ -81,9 +83,9 @@ class RetentionStatement(Struct, frozen=True, kw_only=True):
 
     ``n`` and ``hash`` are those of the last commit of the tenant's own history, in which the policies are; 0 and null
     if it has none. ``checkpoint`` is the number of the last signed checkpoint then. ``late`` are threads that should be
-    gone: due for longer than ``soon`` seconds, and under no legal hold. ``held`` are kept by holds, ``soon_due`` counts
-    those that are due for less. ``open``, ``deleted`` and ``erased`` count all threads. Threads that are ``unreadable``
-    could not be judged.
+    gone: due for longer than ``soon`` seconds, and under no legal hold. ``held`` are kept by holds or forks,
+    ``soon_due`` counts those that are due for less. ``open``, ``deleted`` and ``erased`` count all threads. Threads
+    that are ``unreadable`` could not be judged.
     """
 
     clew: Literal["retention"] = "retention"
@@ -108,7 +110,7 @@ class RetentionStatement(Struct, frozen=True, kw_only=True):
 
     @property
     def fulfilled(self) -> bool:
-        """Whether nothing can be read that is older than the rules say, but for what legal holds keep."""
+        """Whether nothing can be read that is older than the rules say, but for what legal holds and forks keep."""
         return not self.late and not self.unreadable
 
 
@@ -211,6 +213,7 @@ def _state(replayed: _Replayed, at: datetime, ends: tuple[int, ...], checkpoint:
     rules, threads = replayed.rules, replayed.threads
     late: list[StatedThread] = []
     held: list[StatedThread] = []
+    forks = _forks(threads)
     soon = 0
     for thread, matched in sorted(threads.items()):
         verdict = judge(matched, rules)
@@ -224,8 +227,9 @@ def _state(replayed: _Replayed, at: datetime, ends: tuple[int, ...], checkpoint:
             policy=removal.policy,
             deleted=matched.view.status == "deleted",
             holds=verdict.holds,
+            forks=tuple(forks.get(thread, ())) if removal.action == "erase" else (),
         )
-        if verdict.holds:
+        if stated.holds or (stated.forks and stated.deleted):
             held.append(stated)
         elif removal.at <= at - SOON:
             late.append(stated)
@@ -255,6 +259,20 @@ def _state(replayed: _Replayed, at: datetime, ends: tuple[int, ...], checkpoint:
         ),
         unreadable=tuple(sorted(replayed.unreadable)),
     )
+
+
+def _forks(threads: Mapping[str, MatchedThread]) -> dict[str, list[str]]:
+    """By thread, those that were forked from it or from its forks, and show something, unless they were erased."""
+    found: dict[str, list[str]] = {}
+    for thread, matched in sorted(threads.items()):
+        view: ThreadView | None = matched.view
+        if matched.view.status == "erased":
+            continue
+        while view is not None and not isinstance(forked := view.forked_from, UnsetType):
+            if matched.view.inherited and forked.cleared < forked.ordinal:
+                found.setdefault(forked.thread, []).append(thread)
+            view = threads[forked.thread].view if forked.thread in threads else None
+    return found
 
 
 def _stated(policy: RetentionPolicy) -> StatedPolicy:

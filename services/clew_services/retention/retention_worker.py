@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.commands import Command, DeleteThread, EraseThread
-from clew_events.errors import Conflict, Corrupt, Forbidden, Invalid, Rejected
+from clew_events.errors import Conflict, Corrupt, Forbidden, Forked, Held, Invalid, Rejected
 from clew_events.subjects import Address, own_subjects
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -146,17 +146,20 @@ class RetentionWorker:
         await self._budget.wait(NAME)
         try:
             return await self._remove(tenant, due, removal)
-        except Forbidden as fault:
+        except (Forbidden, Forked) as fault:
+            # Forks keep showing what a thread wrote that is only deleted.
             if due.thread.status != "open":
-                return "waiting"
+                return "held" if isinstance(fault, Forked) else "waiting"
             _LOG.warning("thread %s of tenant %s is deleted, and not erased: %s", due.thread.id, tenant, fault)
             return await self._remove(tenant, due, replace(removal, action="delete"))
 
     async def _remove(self, tenant: str, due: DueThread, removal: Removal) -> Outcome:
         try:
             await self._parts.commands.handle(tenant, removal_command(tenant, due, removal), actor=NAME, by=NAME)
-        except Forbidden:
+        except (Forbidden, Forked):
             raise
+        except Held:
+            return "held"
         except (Conflict, Rejected, Corrupt) as fault:
             # It was changed, removed or held since it was read, or is damaged.
             _LOG.info("thread %s of tenant %s is left to the next pass: %s", due.thread.id, tenant, fault)

@@ -6,7 +6,7 @@ A command that would change nothing leads to no events and succeeds.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
@@ -37,7 +37,7 @@ from clew_events.commands import (
 )
 from clew_events.content import ExpiresAfter, Metadata
 from clew_events.error_texts import name_history, no_thread
-from clew_events.errors import AlreadyErased, AlreadyExists, Held, Invalid, NotFound
+from clew_events.errors import AlreadyErased, AlreadyExists, Forked, Held, Invalid, NotFound
 from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
@@ -65,6 +65,9 @@ from clew_services.threads import stored_content
 from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create, check_room
 from clew_services.threads.stored_content import message_of
 
+NAMED_FORKS: Final = 5
+"""Forks that an error names; all are counted."""
+
 
 class Origin(Struct, frozen=True):
     """What a fork is made of: its parent as it was then, the last ordinal that is inherited, and how many items are."""
@@ -72,6 +75,13 @@ class Origin(Struct, frozen=True):
     thread: ThreadView
     ordinal: int
     items: int
+
+
+class Descendant(Struct, frozen=True):
+    """A fork that shows what is to be erased, and the legal hold that it is under, if it is."""
+
+    fork: str
+    hold: str | None = None
 
 
 def decide(  # noqa: C901, PLR0912 - one case a command
@@ -84,12 +94,14 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     standing: Sequence[str] = (),
     limits: Limits = DEFAULT,
     origin: Origin | None = None,
+    forks: Sequence[Descendant] = (),
 ) -> tuple[Event, ...]:
     """The events that carry out a command on a thread in a state; none if nothing changes.
 
     New ids are derived from ``thread`` and ``command_id``. ``items`` are those that the thread has or had under the ids
     that the command names, oldest first; for ``PopItem``, its newest. ``standing`` are the standing
-    legal holds that cover the thread, where it is to be erased. ``origin`` is what a fork is made of.
+    legal holds that cover the thread, where it is to be erased, and ``forks`` show what is. ``origin`` is what a fork
+    is made of.
 
     Raises:
         NotFound: the thread or the item does not exist or was deleted, or the thread has no such hold.
@@ -97,6 +109,7 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         Invalid: the thread would exceed a limit, an item cannot be kept, or the reason of an erasure is no code.
         AlreadyErased: what is to be erased, restored or held was erased before.
         Held: a legal hold forbids the erasure.
+        Forked: forks show what is to be erased, and the command does not allow that.
         TooLarge: a message is longer than ``limits`` allows.
     """
     seed = (thread, command_id)
@@ -111,7 +124,8 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         check_room(limits, thread, 0, len(command.items or ()))
         return _create(command, seed)
     if isinstance(command, ErasureCommand):
-        return _erase(command, state, items, seed, standing)
+        _check_erasable(command, state, standing)
+        return _erase(command, state, items, seed, forks)
     if isinstance(command, RestoreThread):
         _check_unerased(thread, state)
         return () if state.status == "open" else (ThreadRestored(),)
@@ -262,13 +276,8 @@ def _update_message(command: UpdateMessage, message: ItemView) -> tuple[Event, .
     return (ItemMetadataUpdated(item=message.id, ordinal=_ordinal(message), set=to_set, unset=to_unset),)
 
 
-def _erase(
-    command: ErasureCommand,
-    state: ThreadState,
-    items: Sequence[ItemView],
-    seed: tuple[str, ...],
-    standing: Sequence[str],
-) -> tuple[Event, ...]:
+def _check_erasable(command: ErasureCommand, state: ThreadState, standing: Sequence[str]) -> None:
+    """Check that something of a thread may be erased, for the reason that is given."""
     if command.reason is not None and not ids.is_code(command.reason):
         raise error_texts.malformed_value("reason", command.reason, ids.CODE_FORM)
     thread = command.thread_id
@@ -277,8 +286,18 @@ def _erase(
         raise under_hold(thread, f"legal hold '{state.holds[0]}'")
     if standing:
         raise under_hold(thread, f"standing legal hold '{standing[0]}'")
+
+
+def _erase(
+    command: ErasureCommand,
+    state: ThreadState,
+    items: Sequence[ItemView],
+    seed: tuple[str, ...],
+    forks: Sequence[Descendant],
+) -> tuple[Event, ...]:
     erasure = ids.derive_id("erasure_", *seed)
     if isinstance(command, EraseThread):
+        _check_forks(command, forks)
         gone: tuple[Event, ...] = (ThreadDeleted(),) if state.status == "open" else ()
         return (*gone, ErasureRequested(erasure=erasure, items=None, code=command.reason))
     if not items:
@@ -288,10 +307,20 @@ def _erase(
         raise inherited_item(last.id, state.forked_from.thread)
     if last.erasure is not None:
         raise already_erased(f"{'Message' if isinstance(command, EraseMessage) else 'Item'} '{last.id}'", last.erasure)
+    _check_forks(command, forks)
     ordinals = tuple(item.ordinal for item in items)
     named = UNSET if ordinals == (ids.ordinal_of(last.id),) else ordinals
     request = ErasureRequested(erasure=erasure, items=(last.id,), code=command.reason, ordinals=named)
     return (request,) if last.deleted else (_delete(last), request)
+
+
+def _check_forks(command: ErasureCommand, forks: Sequence[Descendant]) -> None:
+    """Check that forks which show what is to be erased are under no hold, and may lose it."""
+    for fork in forks:
+        if fork.hold is not None:
+            raise under_hold(command.thread_id, f"{fork.hold} of its fork '{fork.fork}'")
+    if forks and not command.forks:
+        raise has_forks(command.thread_id, [fork.fork for fork in forks])
 
 
 def _decide_hold(command: PlaceHold | ReleaseHold, state: ThreadState) -> tuple[Event, ...]:
@@ -360,13 +389,22 @@ def no_version(at: int, n: int) -> Invalid:
 
 def inherited_item(item_id: str, parent: str) -> Invalid:
     """The error for erasing an item in a fork that inherits it."""
-    why = f"Item '{item_id}' is inherited from thread '{parent}' and is stored only there: erase it in that thread."
+    why = f"Item '{item_id}' is inherited from {name_history(parent)} and is stored only there: erase it there."
     return Invalid(why, code="inherited_item")
 
 
 def under_hold(thread: str, hold: str) -> Held:
     """The error for erasing what is under a legal hold."""
     return Held(f"{name_history(thread, capital=True)} is under the {hold}: it cannot be erased until released.")
+
+
+def has_forks(thread: str, forks: Sequence[str]) -> Forked:
+    """The error for erasing what forks show as well."""
+    named = ", ".join(f"'{fork}'" for fork in forks[:NAMED_FORKS]) + (", …" if len(forks) > NAMED_FORKS else "")
+    return Forked(
+        f"What is to be erased of {name_history(thread)} is shown by {len(forks)} forks as well, which would lose it: "
+        f"{named}. With 'forks': true it is erased all the same."
+    )
 
 
 def no_cursor(thread: str, param: str, item_id: str) -> NotFound:

@@ -23,6 +23,7 @@ from clew_events.commands import (
     AddItems,
     Command,
     CreateThread,
+    EraseThread,
     ErasureCommand,
     ForkThread,
     OneItemCommand,
@@ -33,7 +34,7 @@ from clew_events.commands import (
 )
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.erasures import Erasure
-from clew_events.error_texts import name_history, no_thread
+from clew_events.error_texts import name_history
 from clew_events.errors import ClewError, Conflict, Corrupt, Forbidden, Rejected, Unavailable
 from clew_events.events import Event
 from clew_events.items import own_ids
@@ -48,7 +49,8 @@ from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
-from clew_services.threads.decide import Origin, already_erased, decide, no_item, no_version
+from clew_services.threads.decide import Descendant, Origin, decide
+from clew_services.threads.forks import Forks
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
 from clew_services.threads.result import Outcome, outcome, requested_erasure
@@ -93,6 +95,8 @@ class _Ground(Struct, frozen=True):
     standing: tuple[str, ...] = ()
     origin: Origin | None = None
     """What a fork is made of."""
+    forks: tuple[Descendant, ...] = ()
+    """The forks that show what is to be erased."""
 
 
 class _HandledCommand(Struct, frozen=True):
@@ -150,6 +154,7 @@ class Handler:
         tenants: TenantHistories,
         impacts: Impacts,
         erasures: ErasureRecords,
+        forks: Forks,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         salt: Callable[[], str] = ids.random_salt,
         limits: Limits = DEFAULT,
@@ -169,6 +174,7 @@ class Handler:
         self._tenants = tenants
         self._impacts = impacts
         self._erasures = erasures
+        self._forks = forks
         self._turns = Turns()
         self._clock = clock
         self._salt = salt
@@ -282,6 +288,8 @@ class Handler:
         if (requested := requested_erasure(encoded.commit, None)) is not None:
             # A record comes first: whoever dies after the append leaves an erasure that is carried out.
             await self._erasures.announce(task.address.tenant, requested)
+        if isinstance(task.command, ForkThread):
+            await self._forks.record(task.address.tenant, task.command.parent, task.address.thread)
         if fence is not None:
             fence()
         appended = await self._append(encoded, view.seq, digest(task.command, self._salt()), trace)
@@ -309,7 +317,9 @@ class Handler:
             events = decide_tenant(task.command, ground.tenant, task.impact)
         else:
             inputs = task.command, task.address.thread, task.id, ground.thread, ground.items
-            events = decide(*inputs, standing=ground.standing, limits=self._limits, origin=ground.origin)
+            events = decide(
+                *inputs, standing=ground.standing, limits=self._limits, origin=ground.origin, forks=ground.forks
+            )
         encoded = self._commit(task, ground.thread, events) if events else None
         if encoded is not None:
             check_sizes(encoded, ground.thread, ground.items, self._max_payload())
@@ -364,30 +374,15 @@ class Handler:
         if isinstance(task.command, TenantCommand):
             return replace(ground, tenant=await self._tenants.state(task.address.tenant))
         if isinstance(task.command, ForkThread):
-            return replace(ground, origin=await self._origin(task.address.tenant, task.command))
+            return replace(ground, origin=await self._forks.origin(task.address.tenant, task.command))
         if isinstance(task.command, ErasureCommand) and ground.thread.n:
-            return replace(ground, standing=tuple(await self._tenants.find_holds(ground.thread)))
+            items = None if isinstance(task.command, EraseThread) else ground.items
+            return replace(
+                ground,
+                standing=tuple(await self._tenants.find_holds(ground.thread)),
+                forks=await self._forks.showing(ground.thread, items),
+            )
         return ground
-
-    async def _origin(self, tenant: str, command: ForkThread) -> Origin:
-        """What a fork is made of, read from its parent as it is now, or was at a version."""
-        present = await self._current.read_current(Address(tenant, command.parent))
-        view, at = present.thread, command.at
-        if view.status != "open":
-            if view.erasure is not None:
-                raise already_erased(f"Thread '{command.parent}'", view.erasure)
-            raise no_thread(command.parent)
-        if isinstance(at, int) and at != view.n:
-            if at > view.n:
-                raise no_version(at, view.n)
-            view = await self._histories.thread_at(Address(tenant, command.parent), at)
-        if not isinstance(at, str):
-            return Origin(view, view.last_ordinal, view.messages)
-        item = await self._current.item(present, at)
-        if item is None or item.gone:
-            raise no_item(command.parent, at)
-        later = range(item.ordinal + 1, view.last_ordinal + 1)
-        return Origin(view, item.ordinal, view.messages - len(await self._current.items(present, later)))
 
     async def _items(self, task: _Task, present: CurrentThread) -> tuple[ItemView, ...]:
         """The items that a command is decided on; see :func:`clew_services.threads.decide.decide`."""

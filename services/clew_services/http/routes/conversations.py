@@ -172,7 +172,7 @@ class Conversations:
         """``POST /v1/conversations/{conversation_id}/items/{item_id}/erase``; the body may be left out."""
         thread_id, item_id = call.conversation_id, call.item_id
         body = await call.body(EraseBody, empty=b"{}")
-        command = EraseItem(thread_id=thread_id, item_id=item_id, reason=body.reason)
+        command = EraseItem(thread_id=thread_id, item_id=item_id, reason=body.reason, forks=body.forks)
         return await self._commands.answer(call, command)
 
 

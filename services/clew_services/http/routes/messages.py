@@ -96,5 +96,5 @@ class Messages:
         """``POST /v1/threads/{thread_id}/messages/{message_id}/erase``; the body may be left out."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(EraseBody, empty=b"{}")
-        command = EraseMessage(thread_id=thread_id, message_id=message_id, reason=body.reason)
+        command = EraseMessage(thread_id=thread_id, message_id=message_id, reason=body.reason, forks=body.forks)
         return await self._commands.answer(call, command)

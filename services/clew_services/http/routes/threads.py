@@ -101,7 +101,8 @@ class Threads:
         """``POST /v1/threads/{thread_id}/erase``; the body may be left out."""
         thread_id = call.thread_id
         body = await call.body(EraseBody, empty=b"{}")
-        return await self._commands.answer(call, EraseThread(thread_id=thread_id, reason=body.reason))
+        command = EraseThread(thread_id=thread_id, reason=body.reason, forks=body.forks)
+        return await self._commands.answer(call, command)
 
     async def list_threads(self, call: Call) -> Answer:
         """``GET /v1/threads``: those created last, unless asked otherwise."""
