@@ -18,10 +18,7 @@ from click.testing import CliRunner, Result
 from msgspec import Struct
 
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
-from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.kv.key_names import thread_key
-from clew_services.checkpoints.log_heads import Heads
-from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.cli import main
 from clew_services.compose import Clew, connect
@@ -29,6 +26,7 @@ from clew_services.embedded.server import EmbeddedServer
 from support.deployments import FAST, deployed
 from support.forging import bodies, delete, five_commits, held, publish, put_back, rechained, remove, rewrite, stored
 from support.indexes import caught_up, fed
+from support.parts import sign
 from support.ports import free_port
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.writers import Writer
@@ -49,14 +47,6 @@ NEIGHBOUR = _in_shard(SHARD, "neighbour")
 BYSTANDER = _in_shard(1 - SHARD, "bystander")
 
 
-async def sign(clew: Clew, key: SigningKey = KEY) -> None:
-    heads = Heads(clew.js, clew.deployment.shards, HeadsFile())
-    try:
-        assert await Maker(clew.js, clew.ledger, heads, key).make() is not None
-    finally:
-        await heads.close()
-
-
 async def run(data: Path, url: str, *words: str) -> Result:
     """A command of the command line, with the index that is in a folder."""
     env = {"CLEW_NATS": url, "CLEW_DATA": str(data)}
@@ -75,10 +65,10 @@ async def _lived(folder: Path) -> None:
     async with deployed(folder / "data") as server, connect(server.url, name="test") as clew:
         for address in (VICTIM, NEIGHBOUR, BYSTANDER):
             await five_commits(clew, address)
-        await sign(clew)
+        await sign(clew, KEY)
         for address in (VICTIM, NEIGHBOUR, BYSTANDER):
             await Writer(clew.handler).set(address.thread, "plan", "paid")
-        await sign(clew)
+        await sign(clew, KEY)
         kept = await run(
             folder,
             server.url,
@@ -358,7 +348,7 @@ async def test_a_record_that_grows_while_it_is_verified_is_whole(whole: Path, tm
             for step in range(120):
                 await Writer(clew.handler).set((VICTIM, BYSTANDER)[step % 2].thread, "plan", str(step))
                 if step % 10 == 9:
-                    await sign(clew)
+                    await sign(clew, KEY)
 
         growing = asyncio.create_task(grow())
         rounds = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +15,26 @@ from clew_events.client import Clew as Client
 from clew_events.client import connect
 from clew_events.commands import EraseItem
 from clew_events.errors import AlreadyErased, AlreadyExists, Forked, Held, Invalid, NotFound
+from clew_events.queries import ListItems, ListItemsAt
 from clew_events.subjects import Address
 from clew_projections import places
 from clew_projections.consistency.view_check import ViewCheck
-from clew_projections.integrity.verify import Verifier
+from clew_projections.packs.layout import Scope
+from clew_projections.packs.pack import Pack
+from clew_services import compose
+from clew_services.checkpoints.note import SigningKey
 from clew_services.compose import Clew
 from clew_services.erasure import worker
-from clew_services.erasure.evidence import StoredEvidence
+from clew_services.packs.check_pack import check_pack
+from clew_services.packs.exporter import Exporter
+from clew_services.packs.importer import Importer
+from clew_services.packs.offline import Offline
+from clew_services.packs.pack_files import export
 from support.erasing import EVERY
 from support.erasure_worker import KEY, complete_all
 from support.forging import bodies, rechained, rewrite
 from support.nats_services import served
+from support.parts import sign, verifier_of
 from support.truth import buckets_equal_the_log, projecting
 
 
@@ -57,9 +68,14 @@ async def new_parent(client: Client, count: int = 6) -> str:
     return done.thread.id
 
 
-def verifier(clew: Clew) -> Verifier:
-    """A verifier that knows the key of this test's certificates."""
-    return Verifier(clew.js, clew.deployment.shards, StoredEvidence(clew.js, {KEY.verifier.id: KEY.verifier}))
+def nobody(_: int) -> None:
+    """Progress that nobody watches."""
+
+
+async def packed(clew: Clew, file: Path, scope: Scope, key: SigningKey | None = None) -> Pack:
+    exporter = Exporter(clew.js, clew.ledger, clew.deployment, key=key.verifier if key is not None else None)
+    await export(exporter, scope, file)
+    return Pack(file)
 
 
 async def new_fork(client: Client, parent: str, **how: Any) -> str:
@@ -236,7 +252,7 @@ async def test_what_is_left_of_a_parent_is_shown_when_the_rest_is_erased_and_swe
         assert await texts(client, fork) == []
         await client.add_items(fork, [note(4)])
         assert await texts(client, fork) == [4]
-        assert (await verifier(clew).all()).findings == ()
+        assert (await verifier_of(clew, KEY).all()).findings == ()
 
 
 async def test_a_fork_of_what_never_was_is_named_by_whoever_looks_at_the_record(clew: Clew, deployment) -> None:
@@ -245,12 +261,62 @@ async def test_a_fork_of_what_never_was_is_named_by_whoever_looks_at_the_record(
         await new_fork(client, parent, thread_id=fork)
         await buckets_equal_the_log(clew)
         at, proof = Address("default", parent), ViewCheck(clew.live.current.threads, clew.histories)
-        assert (await verifier(clew).all()).findings == ()
+        assert (await verifier_of(clew, KEY).all()).findings == ()
         assert (await proof.thread(at._replace(thread=fork))).finding is None
         await rewrite(clew, at, rechained(await bodies(clew, at), b"agent", b"saint"))
-        for found in (await verifier(clew).all(), await verifier(clew).thread(at._replace(thread=fork))):
+        for found in (
+            await verifier_of(clew, KEY).all(),
+            await verifier_of(clew, KEY).thread(at._replace(thread=fork)),
+        ):
             named = {(finding.thread, finding.code) for finding in found.findings}
             assert named - {("", "removed")} == {(fork, "wrong_parent")}
         finding = (await proof.thread(at._replace(thread=fork))).finding
         assert finding is not None
         assert (finding.code, parent in finding.what) == ("wrong_parent", True)
+
+
+async def test_a_pack_of_a_fork_has_what_it_inherits_and_nothing_more(
+    clew: Clew, deployment, tmp_path, durable_deployment
+) -> None:
+    async with served(clew), connect(deployment.url) as client:
+        parent = await new_parent(client, 2)
+        middle = await new_fork(client, parent)
+        await client.add_items(parent, [note(30)])
+        await client.add_items(middle, [note(3)])
+        fork = await new_fork(client, middle, thread_id="thread_fork")
+        await client.add_items(middle, [note(40)])
+        await client.add_items(fork, [note(4)])
+    await sign(clew, KEY)
+    pack = await packed(clew, tmp_path / "pack", Scope(tenant="default", thread=fork), KEY)
+    checked = check_pack(pack, key=KEY.verifier, progress=nobody)
+    assert checked.verified.findings == ()
+    assert (checked.verified.threads, checked.verified.commits, checked.verified.covered) == (3, 5, 5)
+    listed = (await Offline(pack).reader.answer("default", ListItems(thread_id=fork, order="asc"))).items
+    assert [json.loads(bytes(item))["text"] for item in listed.data] == [1, 2, 3, 4]
+    # Another deployment has the fork then, with its parents as they were, and knows that these have a fork.
+    async with compose.connect(durable_deployment.url, name="target") as target:
+        importer = Importer(target.connection, target.histories)
+        plan = await importer.plan(pack, key=None, checking=nobody, comparing=nobody)
+        await importer.carry_out(pack, plan, nobody)
+        async with served(target), connect(durable_deployment.url) as client:
+            assert await texts(client, fork) == [1, 2, 3, 4]
+            assert await texts(client, parent) == [1, 2]
+            with pytest.raises(Forked, match="shown by 2 forks"):
+                await client.erase_thread(parent)
+        assert (await verifier_of(target).all()).findings == ()
+
+
+async def test_a_pack_without_the_parents_of_its_forks_says_so(clew: Clew, deployment, tmp_path) -> None:
+    async with served(clew), connect(deployment.url) as client:
+        parent = await new_parent(client, 2)
+        since = datetime.now(UTC)
+        fork = await new_fork(client, parent)
+        await client.add_items(fork, [note(3)])
+    pack = await packed(clew, tmp_path / "pack", Scope(tenant="default", since=since))
+    assert pack.manifest.missing == (parent,)
+    assert check_pack(pack, progress=nobody).verified.findings == ()
+    reader = Offline(pack).reader
+    listed = (await reader.answer("default", ListItems(thread_id=fork, order="asc"))).items
+    assert [json.loads(bytes(item))["text"] for item in listed.data] == [3]
+    then = (await reader.answer("default", ListItemsAt(thread_id=fork, as_of=2, order="asc"))).items
+    assert [json.loads(bytes(item))["text"] for item in then.data] == [3]

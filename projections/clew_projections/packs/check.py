@@ -69,13 +69,18 @@ def check(
         _check_comparable(pack, mark)
     found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
-    erased, forks = 0, list[_Fork]()
+    erased, forks, heads = 0, list[_Fork](), list[Head]()
+    ancestors = {each.thread: each.n for each in pack.opening.ancestors or ()}
     for shard in range(pack.opening.shards):
         walked = _Shard(pack, shard, own, evidence)
         found += walked.check(progress)
         erased += walked.erased
         forks += [_Fork(address_of(subject), shard, *of) for subject, of in walked.chains.forks.items()]
+        heads += [head for head in walked.chains.heads() if head.thread in ancestors] if ancestors else ()
     found += Verification(threads=0, commits=0, findings=tuple(_orphans(pack, forks)))
+    # What an ancestor has is proved by the record of the fork: nothing may come after the commit that this names.
+    if not {(head.thread, head.n) for head in heads} <= {(fork.forked.thread, fork.forked.n) for fork in forks}:
+        raise altered_pack("it has other commits of an ancestor than those up to where it was forked")
     manifest = pack.manifest
     counted = pack.erased.contents if pack.erased is not None else 0
     if counted != erased:
@@ -98,7 +103,11 @@ class _Fork(Struct, frozen=True):
 
 
 def _orphans(pack: Pack, forks: Sequence[_Fork]) -> Iterator[Finding]:
-    """Yield a finding for each fork whose parent is in the pack, and has not the commit that it was forked at."""
+    """Yield a finding for each fork whose parent has not the commit that it was forked at.
+
+    Raises:
+        Corrupt: the manifest says which parents are not in the pack, and that is wrong.
+    """
     parents: dict[Address, dict[int, str]] = {}
     for fork in forks:
         parents.setdefault(Address(fork.address.tenant, fork.forked.thread), {}).setdefault(fork.forked.n, "")
@@ -111,9 +120,13 @@ def _orphans(pack: Pack, forks: Sequence[_Fork]) -> Iterator[Finding]:
                     there.add(address_of(stored.subject))
                     if (n := _number_in(stored)) in hashes:
                         hashes[n] = record_hash(stored.body)
+    absent = {parent.thread for parent in parents.keys() - there} if not pack.opening.scope.whole else set[str]()
+    said = set(pack.manifest.missing or ())
+    if not absent <= said or said & {parent.thread for parent in there}:
+        raise altered_pack("its manifest names other threads as missing that its forks were forked from")
     for fork in forks:
         parent, forked = Address(fork.address.tenant, fork.forked.thread), fork.forked
-        if parent in there and parents[parent][forked.n] != forked.hash:
+        if parent.thread not in absent and parents[parent][forked.n] != forked.hash:
             what = (
                 f"it was forked from commit {forked.n} of thread {forked.thread}, with the hash {forked.hash}, and "
                 "there is none"
@@ -164,14 +177,13 @@ def commits(pack: Pack, shard: int) -> Iterator[list[StoredMessage]]:
         Corrupt: they were altered, or are outside the scope of the pack.
     """
     seq, end, prefix = 0, pack.opening.ends[shard], f"{EVENTS}.{shard:02d}."
-    scope = pack.opening.scope
     for segment in pack.segments[shard]:
         page = pack.stored(segment)
         for stored in page:
             tokens = stored.subject.split(".")
             if not seq < stored.seq <= end or not stored.subject.startswith(prefix) or len(tokens) != 5:
                 raise altered_pack(f"{segment.index.name} has {stored.subject!r} at sequence {stored.seq}")
-            if scope.tenant not in {None, tokens[3]} or scope.thread not in {None, tokens[4]}:
+            if not pack.opening.may_have(tokens[3], tokens[4]):
                 raise altered_pack(
                     f"{segment.index.name} has {stored.subject!r}, which is outside the scope of the pack"
                 )
@@ -276,7 +288,7 @@ class _Shard:
         """Compare the shard, up to the current sequence, with a checkpoint."""
         checkpoint, shard = mark.checkpoint, self._shard
         said = checkpoint.shards[shard]
-        then = {head.address: head for head in self.chains.heads()}
+        then = {head.address: head for head in self.chains.heads() if self._concerns(head)}
         if (short := find_cut_off(shard, said, self._end, checkpoint)) is not None:
             self._findings.append(short)
             return

@@ -89,11 +89,20 @@ class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.since is not None or self.until is not None
 
 
+class Ancestor(Struct, frozen=True, kw_only=True):
+    """A thread that the one of a pack was forked from, or a parent of that: its commits up to ``n``, at ``seq``."""
+
+    thread: HistoryId
+    n: Annotated[int, Meta(ge=1)]
+    seq: Annotated[int, Meta(ge=1)]
+
+
 class PackHeader(Struct, frozen=True, kw_only=True):
     """What stands at the beginning of a pack.
 
     ``ends`` has, for each shard, the sequence up to which it was read: commits after these are not in it.
     ``deployment`` tells one log from others, ``fold`` is the number of the fold with which its writer made views.
+    ``ancestors`` are in the pack of one thread that is a fork, the nearest first, up to what is inherited of them.
     """
 
     clew: Literal["pack"] = "pack"
@@ -104,6 +113,13 @@ class PackHeader(Struct, frozen=True, kw_only=True):
     commit_format: int
     fold: int
     checkpoint: int | None = None
+    ancestors: tuple[Ancestor, ...] | UnsetType = UNSET
+
+    def may_have(self, tenant: str, thread: str) -> bool:
+        """Whether a thread's commits may be in the pack, by its scope and its ancestors."""
+        if self.scope.tenant not in {None, tenant}:
+            return False
+        return self.scope.thread in {None, thread} or any(each.thread == thread for each in self.ancestors or ())
 
     @property
     def shards(self) -> int:
@@ -177,6 +193,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     ``misfits`` counts messages that continue no thread's chain; ``whole`` is the SHA-256 of a line for each member, its
     hash, two spaces and its name, as ``sha256sum`` writes them. ``erased`` is left out where nothing was erased.
+    ``missing`` are threads that forks in a pack of a part were forked from, and that are not in it: what was inherited
+    of them cannot be shown.
     """
 
     v: int = FORMAT
@@ -186,6 +204,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     whole: Hash
     erased: ErasedContents | UnsetType = UNSET
+    missing: tuple[HistoryId, ...] | UnsetType = UNSET
 
 
 def whole_of(members: Iterable[Member]) -> str:

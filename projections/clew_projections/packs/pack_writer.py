@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -30,6 +30,7 @@ HEADS_AT_ONCE: Final = 10_000
 
 _LINES: Final = msgspec.json.Encoder()
 _REQUEST: Final = b'"ErasureRequested"'
+_FORKED: Final = b'"forked_from"'
 
 
 class Writer:
@@ -60,8 +61,12 @@ class Writer:
         self._offset += len(packed)
         return frames.before(len(packed)) + packed
 
-    def end(self, totals: Totals, *, under_way: int = 0) -> bytes:
-        """Return the bytes of the manifest and of the end. ``under_way`` counts erasures that were not completed."""
+    def end(self, totals: Totals, *, under_way: int = 0, missing: Iterable[Address] = ()) -> bytes:
+        """Return the bytes of the manifest and of the end. ``under_way`` counts erasures that were not completed.
+
+        ``missing`` are threads that others were forked from, and that are not in the pack.
+        """
+        absent = tuple(sorted({address.thread for address in missing}))
         erased = ErasedContents(
             erasures=len(totals.erasures),
             under_way=under_way,
@@ -75,6 +80,7 @@ class Writer:
             members=tuple(self.members),
             whole=layout.whole_of(self.members),
             erased=erased if erased != ErasedContents() else UNSET,
+            missing=absent or UNSET,
         )
         packed = frames.frame(frames.block(layout.MANIFEST, layout.as_json(manifest)) + frames.END)
         offset = self._offset + frames.BEFORE
@@ -123,6 +129,8 @@ class Ends:
         self.erased_contents = 0
         self.erasures: dict[str, str] = {}
         """The tenants whose commits request erasures, by the ids of these."""
+        self.parents: set[Address] = set()
+        """The threads that forks were forked from."""
 
     def take(self, subject: str, body: bytes) -> None:
         """Add the next commit."""
@@ -134,6 +142,10 @@ class Ends:
         if _REQUEST in record_of(body):
             with contextlib.suppress(Corrupt):
                 self.erasures |= dict.fromkeys(erasures_of(decode(body)), owner.tenant)
+        if _FORKED in record_of(body):
+            with contextlib.suppress(Corrupt):
+                if (forked := decode(body).forked_from) is not None:
+                    self.parents.add(Address(owner.tenant, forked.thread))
         followed = follow(self.tips.get(subject, NOTHING), owner, body)
         if followed is None:
             self.misfits += 1
@@ -164,6 +176,7 @@ class Totals(Struct):
     erased_commits: int = 0
     erased_contents: int = 0
     erasures: dict[str, str] = {}
+    parents: set[Address] = set()
 
     def count(self, ends: Ends) -> None:
         """Add a shard."""
@@ -173,6 +186,7 @@ class Totals(Struct):
         self.erased_commits += ends.erased_commits
         self.erased_contents += ends.erased_contents
         self.erasures = {**self.erasures, **ends.erasures}
+        self.parents = self.parents | ends.parents
 
 
 class Partial(Struct):

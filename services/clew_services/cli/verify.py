@@ -22,7 +22,7 @@ from clew_services.checkpoints.verification import Verification, compose_verifie
 from clew_services.cli import check_report, options, output
 from clew_services.cli.options import key_from, verifier_keys
 from clew_services.cli.session import look
-from clew_services.cli.terminal import echo
+from clew_services.cli.terminal import echo, quantity
 from clew_services.erasure.evidence import StoredEvidence
 from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.check_pack import PackCheck, check_pack
@@ -184,6 +184,11 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
         more["erased"] = pack.erased
         if not as_json:
             echo(check_report.describe_erased(pack.erased))
+    if pack.manifest.missing:
+        more["missing"] = pack.manifest.missing
+        if not as_json:
+            count = quantity(len(pack.manifest.missing), "threads")
+            echo(f"{count} that forks in it were forked from are not in it: what these inherit cannot be shown")
     check_report.report(summary, checked.verified.findings, as_json=as_json, good=_good(checked), more=more)
 
 

@@ -6,11 +6,12 @@ The bytes are deterministic: the same log and scope give the same pack.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from clew_events.codec import decode
 from clew_events.commit import FORMAT
@@ -20,14 +21,16 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.audit.filter import Choice
 from clew_projections.fold import FOLD
+from clew_projections.history.histories import Histories
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.inclusion import HeadProof
 from clew_projections.integrity.verify import pages
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import layout
-from clew_projections.packs.layout import CheckpointCoverage, PackHeader, Scope
+from clew_projections.packs.layout import Ancestor, CheckpointCoverage, PackHeader, Scope
 from clew_projections.packs.pack_writer import Ends, Partial, Segment, Totals, Writer
+from clew_projections.views import parent_in
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read
@@ -87,11 +90,13 @@ class Exporter:
     async def _opening(self, scope: Scope, signed: SignedNote | None) -> PackHeader:
         shards = self._deployment.shards
         ends = [(await self.js.extent(shard)).last_seq for shard in range(shards)]
+        ancestors: tuple[Ancestor, ...] = ()
         if scope.thread is not None:
             address = _address(scope)
             shard = shard_of(address.thread, shards)
             if await self.js.newest_at_leader(event_stream(shard), event_subject(shard, address), 0) is None:
                 raise no_thread(address.thread)
+            ancestors = await _ancestors(Histories(self.js, shards, replicated=True), address)
         return PackHeader(
             scope=scope,
             deployment=self._deployment.identity,
@@ -99,6 +104,7 @@ class Exporter:
             commit_format=FORMAT,
             fold=FOLD,
             checkpoint=signed.checkpoint.number if signed is not None else None,
+            ancestors=ancestors or UNSET,
         )
 
     def start_export(
@@ -144,6 +150,10 @@ class PackExport:
         self._js = js
         self._opening = opening
         self._scope = opening.scope
+        self._chosen = {each.thread: each.seq for each in opening.ancestors or ()}
+        """The threads of the pack of one thread, and the sequence up to which each is in it."""
+        if opening.scope.thread is not None:
+            self._chosen[opening.scope.thread] = sys.maxsize
         self._begun = begun
         self.progress = progress
         self._covered = covered
@@ -165,7 +175,9 @@ class PackExport:
             async for piece in pieces:
                 size += len(piece)
                 yield piece
-        covered = await self._covered(self._opening, self._threads)
+        # The record of a fork names the hash of the commit that it was forked at, so ancestors need no proof.
+        ancestors = {Address(self._scope.tenant or "", each.thread) for each in self._opening.ancestors or ()}
+        covered = await self._covered(self._opening, self._threads - ancestors)
         totals = self._totals
         last, under_way = b"", 0
         if totals.erasures:
@@ -174,7 +186,8 @@ class PackExport:
             under_way = len(packed.under_way)
         if covered is not None:
             last += self._writer.add(layout.COVERING, layout.as_json(covered))
-        last += self._writer.end(totals, under_way=under_way)
+        missing = set() if self._scope.whole else totals.parents - self._threads
+        last += self._writer.end(totals, under_way=under_way, missing=missing)
         yield last
         self.exported = ExportResult(
             threads=totals.threads,
@@ -228,8 +241,9 @@ class PackExport:
             yield segment.pack(self._writer)
 
     def _concerned(self, shard: int) -> bool:
-        thread = self._scope.thread
-        return thread is None or shard == shard_of(thread, self._opening.shards)
+        return self._scope.thread is None or any(
+            shard == shard_of(thread, self._opening.shards) for thread in self._chosen
+        )
 
     async def _wanted(self, shard: int, end: int) -> Callable[[str], bool]:
         """A predicate that says whether the commits of a subject are in the pack's scope."""
@@ -257,12 +271,15 @@ class PackExport:
                 async for page in found_pages:
                     yield page
             return
-        stream, subject = event_stream(shard), event_subject(shard, _address(scope))
-        newest = await self._js.newest_at_leader(stream, subject, 0)
+        stream, tenant, histories = event_stream(shard), _address(scope).tenant, list[AsyncIterator[StoredMessage]]()
+        for thread, reach in self._chosen.items():
+            if shard_of(thread, self._opening.shards) == shard:
+                subject = event_subject(shard, Address(tenant, thread))
+                newest = await self._js.newest_at_leader(stream, subject, 0)
+                last = min(end, reach, newest.seq if newest is not None else 0)
+                histories.append(_up_to(until(self._js, stream, subject, first, last), last))
         gathered: list[StoredMessage] = []
-        async for stored in until(self._js, stream, subject, first, min(end, newest.seq if newest is not None else 0)):
-            if stored.seq > end:
-                break
+        async for stored in _merge(histories):
             gathered.append(stored)
             if len(gathered) >= _AT_ONCE:
                 yield gathered
@@ -274,6 +291,34 @@ def _address(scope: Scope) -> Address:
     if scope.tenant is None or scope.thread is None:
         raise AssertionError("a thread is some tenant's")
     return Address(scope.tenant, scope.thread)
+
+
+async def _ancestors(histories: Histories, address: Address) -> tuple[Ancestor, ...]:
+    """The threads that one was forked from, the nearest first, as far as the log has them."""
+    found: list[Ancestor] = []
+    with suppress(Corrupt):
+        while (forked := (await histories.first(address)).commit.forked_from) is not None:
+            parent = parent_in(address.tenant, forked)
+            found.append(Ancestor(thread=forked.thread, n=forked.n, seq=await histories.find_parent(parent)))
+            address = parent.address
+    return tuple(found)
+
+
+async def _up_to(history: AsyncIterator[StoredMessage], last: int) -> AsyncGenerator[StoredMessage]:
+    async for stored in history:
+        if stored.seq > last:
+            return
+        yield stored
+
+
+async def _merge(histories: Sequence[AsyncIterator[StoredMessage]]) -> AsyncGenerator[StoredMessage]:
+    """Yield the messages of histories of one shard in the order of the log."""
+    heads = {history: stored for history in histories if (stored := await anext(history, None)) is not None}
+    while heads:
+        history = min(heads, key=lambda each: heads[each].seq)
+        yield heads.pop(history)
+        if (following := await anext(history, None)) is not None:
+            heads[history] = following
 
 
 def _in(choice: Choice, stored: StoredMessage) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct, field
 
@@ -14,16 +15,20 @@ from clew_events.events import Event
 from clew_events.subjects import TENANT, Address, address_of, event_stream, event_subject, is_thread, shard_of
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
+from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import Foldable, Progress, commits
 from clew_projections.packs.pack import Pack
+from clew_projections.state.current import CurrentState, StateFromLog
 from clew_projections.tenant_state import TenantState, evolve_tenant
-from clew_projections.views import ThreadView, absent
+from clew_projections.views import Parent, ThreadView, absent, parent_in
 from clew_services.erasure.erasure_file import KnownErasure, KnownErasures
 from clew_services.erasure.reapply import Choice, choose
+from clew_services.erasure.records import ErasureRecords
+from clew_services.threads.forks import Forks
 from clew_services.threads.result import requested_erasure
 
 NAMED = 5
@@ -38,13 +43,21 @@ class PresentHead(Struct, frozen=True):
     hash: str
 
 
+class Fork(NamedTuple):
+    """A thread that was forked from another, and the commit that it was forked at."""
+
+    thread: str
+    parent: Parent
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """What an import would do. ``there`` has the heads of the histories that the deployment has already.
 
     ``removed`` counts the threads that were deleted or erased here since the pack was made. ``erasures`` are to be
     applied: known ones, and those that the pack's own commits request and that may not be completed here. ``others``
     are threads that have the id of an erased one and another history. ``policies`` and ``standing_holds`` count what
-    tenants' own histories in the pack have in force that is not so here.
+    tenants' own histories in the pack have in force that is not so here. ``forks`` are new threads that were forked
+    from others, each with its parent.
     """
 
     new: int
@@ -57,10 +70,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     others: tuple[str, ...] = ()
     policies: int = 0
     standing_holds: int = 0
+    forks: tuple[Fork, ...] = ()
 
 
 class _Contents(Struct):
-    """What is in a pack: the hash of each thread's first commit, erasures that are requested, and contradictions.
+    """What is in a pack: the hash of each thread's first commit, forks, erasures that are requested, contradictions.
 
     Of tenants it has what they have ordered, in all and by the commits that the deployment has already.
     """
@@ -68,6 +82,7 @@ class _Contents(Struct):
     beginnings: dict[Address, str] = {}
     requests: list[KnownErasure] = []
     wrong: list[str] = []
+    forks: list[Fork] = []
     ordered: dict[Address, TenantState] = {}
     ordered_here: dict[Address, TenantState] = {}
 
@@ -96,7 +111,8 @@ async def plan_import(
     Raises:
         Held: a legal hold that was placed here forbids to erase what a known erasure takes.
         Invalid: known erasures are of another deployment than the pack.
-        Conflict: threads with the same ids exist with other histories; nothing of the pack can be imported.
+        Conflict: threads with the same ids exist with other histories, or what forks were forked from is neither here
+            nor in the pack; nothing of the pack can be imported.
         Corrupt: a history in the pack cannot be folded.
         Unavailable: JetStream does not answer.
     """
@@ -124,6 +140,7 @@ async def plan_import(
             + (". 'tenant' is what the tenant has ordered for its threads: its own history" if TENANT in wrong else ""),
             code="history_conflict",
         )
+    await _check_parents(histories, [fork for fork in contents.forks if fork.parent.address not in contents.beginnings])
     choice = choose(known, contents.beginnings, pack.opening.deployment) if known is not None else Choice()
     await _check_unheld(js, histories, [heads[each.address] for each in choice.erasures if each.address in heads])
     threads = [address for address in there if is_thread(address)]
@@ -143,6 +160,7 @@ async def plan_import(
         others=choice.others,
         policies=contents.count_new(lambda state: state.policies),
         standing_holds=contents.count_new(lambda state: state.holds),
+        forks=tuple(contents.forks),
     )
 
 
@@ -155,6 +173,8 @@ def _read(pack: Pack, shard: int, there: dict[Address, PresentHead], contents: _
             foldable.take(commit)
             if commit.n == 1:
                 contents.beginnings[address] = record_hash(stored.body)
+                if (forked := commit.forked_from) is not None and address not in there:
+                    contents.forks.append(Fork(address.thread, parent_in(address.tenant, forked)))
             if (erasure := requested_erasure(commit, Position(shard, stored.seq))) is not None:
                 began = contents.beginnings[address]
                 contents.requests.append(KnownErasure(tenant=address.tenant, began=began, erasure=erasure))
@@ -166,16 +186,34 @@ def _read(pack: Pack, shard: int, there: dict[Address, PresentHead], contents: _
         progress(len(page))
 
 
+async def _check_parents(histories: Histories, forks: Sequence[Fork]) -> None:
+    """Check that the deployment has what forks were forked from whose parents are not in the pack."""
+    for fork in forks:
+        try:
+            await histories.find_parent(fork.parent)
+        except Corrupt as fault:
+            raise Conflict(
+                f"nothing was imported: {name_history(fork.thread)} was forked from "
+                f"{name_history(fork.parent.address.thread)}, which is not in the pack, and not here as it was then: "
+                "import a pack of that first",
+                code="missing_parent",
+            ) from fault
+
+
 async def _check_unheld(js: JetStream, histories: Histories, erased: Sequence[Head]) -> None:
-    """Check that no legal hold was placed here on threads that are to be erased; those that a pack has do not count."""
-    tenants = TenantHistories(js, histories)
+    """Check that no legal hold was placed here on threads to erase, or on their forks; a pack's own do not count."""
+    tenants, from_log = TenantHistories(js, histories), StateFromLog(histories)
+    records = ErasureRecords(js, PendingErasures(js))
+    forks = Forks(CurrentState(from_log, from_log), histories, tenants, records)
     for head in erased:
         then, now = await _views(histories, head)
-        holds = [*(hold for hold in now.holds if hold not in then.holds), *await tenants.find_holds(now)]
+        names = [*(hold for hold in now.holds if hold not in then.holds), *await tenants.find_holds(now)]
+        holds = [f"legal hold '{name}'" for name in names]
+        holds += [f"{fork.hold} of its fork '{fork.fork}'" for fork in await forks.showing(now, None) if fork.hold]
         if holds and now.erasure is None:
             raise Held(
-                f"nothing was imported: {name_history(head.thread)} is to be erased, and is under the legal hold "
-                f"'{holds[0]}' here: release that first"
+                f"nothing was imported: {name_history(head.thread)} is to be erased, and is under the "
+                f"{holds[0]} here: release that first"
             )
 
 

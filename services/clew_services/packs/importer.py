@@ -18,6 +18,7 @@ from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
 from clew_events.events import ErasureRequested, ThreadEvent
 from clew_events.subjects import Address, address_of, certificate_subject, event_stream, event_subject, shard_of
 from clew_projections.history.histories import Histories
+from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.integrity.links import place_of
 from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_projections.nats.stream_messages import EXPECTED, TRACE, Ack, OutgoingMessage, StoredMessage
@@ -26,6 +27,7 @@ from clew_projections.packs.pack import Pack
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.erasure.erasure_file import KnownErasures
 from clew_services.erasure.reapply import Reapplication
+from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.write_probe import STALE
 from clew_services.nats_connection import Connection
 from clew_services.packs.check_pack import check_pack
@@ -86,7 +88,7 @@ class Importer:
             Conflict: another writer has changed one of the threads since the plan was made.
             Unavailable: JetStream does not answer; written commits stay, and the same import resumes from there.
         """
-        await self._store_certificates(pack)
+        await self._store_records(pack, plan)
         requests: dict[Address, list[ErasureRequested]] = {}
         for known in plan.erasures:
             requests.setdefault(known.address, []).append(known.erasure.request)
@@ -114,8 +116,11 @@ class Importer:
         gaps = await self._reapplication.find_gaps(plan.erasures, since=None) if plan.erasures else ()
         return sum([await self._reapplication.request(gap) for gap in gaps])
 
-    async def _store_certificates(self, pack: Pack) -> None:
-        """Store the certificates of erasures, where the deployment has none of that id."""
+    async def _store_records(self, pack: Pack, plan: Plan) -> None:
+        """Store what must be there before commits: records of forks, and certificates of erasures, if they are new."""
+        records = ErasureRecords(self._js, PendingErasures(self._js))
+        for fork in plan.forks:
+            await records.record_fork(fork.parent.address, fork.thread)
         for erasure, note in (pack.erasures.certificates if pack.erasures is not None else {}).items():
             ack = await self._js.publish(certificate_subject(erasure), note.encode(), {EXPECTED: "0"})
             if ack.error is not None and ack.error.err_code not in STALE:
