@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from clew_events.content import Anchor, Disposal, Metadata
 from clew_events.ids import Actor, Code, CommandId, ItemId, MessageId, Reason, Subject, ThreadId
 from clew_events.items import Item, Items
-from clew_events.list_query import PREFIXES, Condition, Kind
+from clew_events.list_query import Condition, Kind, kind_of
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     Days,
@@ -128,7 +128,7 @@ class ForkThread(ThreadCommand, frozen=True, kw_only=True):
     @property
     def kind(self) -> Kind:
         """Which kind of thread the fork is."""
-        return "conversation" if self.parent.startswith(PREFIXES["conversation"]) else "thread"
+        return kind_of(self.parent)
 
 
 @final

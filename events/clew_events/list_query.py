@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 
 from clew_events.commit import Position
-from clew_events.ids import Code, ThreadId
+from clew_events.ids import Code, ThreadId, is_conversation_id
 from clew_events.requests import Key, Request, Value
 
 MAX_DEPTH: Final = 8
@@ -105,7 +105,14 @@ class HoldTest(Request, frozen=True, kw_only=True):
     exists: bool | None = None
 
 
-Test = MetadataTest | TimeTest | NumberTest | ActorTest | IdTest | HoldTest
+class ForkTest(Request, frozen=True, kw_only=True):
+    """A test of what a thread was forked from: the thread ``eq``; ``exists``: any, or with false none."""
+
+    eq: ThreadId | None = None
+    exists: bool | None = None
+
+
+Test = MetadataTest | TimeTest | NumberTest | ActorTest | IdTest | HoldTest | ForkTest
 
 
 class Condition(Request, frozen=True, kw_only=True):
@@ -113,7 +120,7 @@ class Condition(Request, frozen=True, kw_only=True):
 
     ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
     their actors, ``messages`` is the number of items of all types, and ``hold`` a legal hold. ``expires_at`` is when
-    the thread expires: no bound holds for one that does not.
+    the thread expires: no bound holds for one that does not. ``forked_from`` is the thread that a fork was forked from.
     """
 
     every: tuple[Condition, ...] | None = field(default=None, name="and")
@@ -128,6 +135,7 @@ class Condition(Request, frozen=True, kw_only=True):
     id: IdTest | None = None
     hold: HoldTest | None = None
     expires_at: TimeTest | None = None
+    forked_from: ForkTest | None = None
 
     @property
     def tests(self) -> dict[str, Test]:
@@ -204,6 +212,11 @@ class ListDue(Request, frozen=True, kw_only=True):
     until: Moment | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     after: Annotated[str, Meta(max_length=200)] | None = None
+
+
+def kind_of(thread: str) -> Kind:
+    """Which kind of thread has this id."""
+    return "conversation" if is_conversation_id(thread) else "thread"
 
 
 def positions_text(*positions: Position) -> str:

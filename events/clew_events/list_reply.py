@@ -22,12 +22,15 @@ class Piece(Struct, frozen=True, omit_defaults=True):
 class Excerpt(Struct, frozen=True, kw_only=True):
     """A match of a search: the message, and the part of its text around the words.
 
-    Of another item, ``message_id`` is its id, and ``role`` its type where it has no role.
+    Of another item, ``message_id`` is its id, and ``role`` its type where it has no role. ``forks`` are threads, up to
+    20, that were forked from this one, or from its forks, when it had the message: unless they changed it, they show
+    it, and a search does not find it there. It is left out where there are none.
     """
 
     message_id: str
     role: str
     pieces: tuple[Piece, ...]
+    forks: tuple[str, ...] | UnsetType = UNSET
 
 
 class ListedThread(Thread, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.content import Attachment, ExpiresAfter, ImageFile, ImageUrl, Metadata, Role
+from clew_events.events import ForkedFrom
 from clew_events.items import Item
 
 
@@ -35,7 +36,7 @@ class Thread(Struct, frozen=True, kw_only=True):
     ``expires_after`` is there only where it is set, and with it ``expires_at``, in Unix seconds: the time from which on
     retention removes the thread, unless a legal hold forbids it.
     ``erased`` is there, and true, only in answers about the past, where contents about the thread itself were erased
-    since: its metadata and tools of then are not known.
+    since: its metadata and tools of then are not known. ``forked_from`` is there only where it is a fork.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Thread(Struct, frozen=True, kw_only=True):
     expires_after: ExpiresAfter | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
     erased: bool | UnsetType = UNSET
+    forked_from: ForkedFrom | UnsetType = UNSET
 
 
 class TextValue(Struct, frozen=True):

@@ -545,6 +545,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             description="Threads created last come first unless the query string says otherwise.",
             form=http_forms.PageOfThreads, answer=ThreadList, answered=http_examples.THREADS,
         ), HttpRoute(
+            name="list_forks", method="GET", path=f"{THREAD}/forks", tag="Threads",
+            summary="List the threads that were forked from one",
+            description="Filtered, ordered and paged as a list of threads. The thread itself may have been deleted.",
+            form=http_forms.PageOfThreads, answer=ThreadList, answered=http_examples.THREADS, errors=(404,),
+        ), HttpRoute(
             name="list_conversations", method="GET", path=CONVERSATIONS, tag="Conversations",
             summary="List conversations by metadata, text and time",
             description="Conversations created last come first unless the query string says otherwise.",

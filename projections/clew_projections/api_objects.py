@@ -43,6 +43,7 @@ def thread_object(view: ThreadView) -> Thread:
         tool_resources=_resources(view.tool_resources),
         expires_after=view.expires_after or UNSET,
         expires_at=UNSET if (due := view.expires_at) is None else _seconds(due),
+        forked_from=view.forked_from,
     )
 
 

@@ -19,6 +19,7 @@ from support.up import ROOT, Up, environment, running_up
 DOCS = (
     "README.md",
     "docs/feed.md",
+    "docs/fork.md",
     "docs/keys.md",
     "docs/openai.md",
     "docs/operating.md",

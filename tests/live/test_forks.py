@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from msgspec import UNSET
 
 from clew_events.client import Clew as Client
 from clew_events.client import connect
@@ -30,9 +32,11 @@ from clew_services.packs.exporter import Exporter
 from clew_services.packs.importer import Importer
 from clew_services.packs.offline import Offline
 from clew_services.packs.pack_files import export
+from support.asgi import call
 from support.erasing import EVERY
 from support.erasure_worker import KEY, complete_all
 from support.forging import bodies, rechained, rewrite
+from support.indexes import caught_up, fed
 from support.nats_services import served
 from support.parts import sign, verifier_of
 from support.truth import buckets_equal_the_log, projecting
@@ -320,3 +324,36 @@ async def test_a_pack_without_the_parents_of_its_forks_says_so(clew: Clew, deplo
     assert [json.loads(bytes(item))["text"] for item in listed.data] == [3]
     then = (await reader.answer("default", ListItemsAt(thread_id=fork, as_of=2, order="asc"))).items
     assert [json.loads(bytes(item))["text"] for item in then.data] == [3]
+
+
+async def test_forks_are_listed_and_a_search_names_those_that_show_what_it_finds(
+    clew: Clew, deployment, tmp_path: Path
+) -> None:
+    root = tmp_path / "index"
+    clew.open_index(root)
+    async with fed(clew, root), served(clew), connect(deployment.url, tenant="acme") as client:
+        parent = await new_parent(client, 1)
+        await client.add_items(parent, [{"type": "note", "text": "wool"}])
+        early = await new_fork(client, parent, at=1)
+        fork = await new_fork(client, parent, metadata={"attempt": "2"})
+        grandchild = await new_fork(client, fork)
+        await client.add_items(fork, [note(3)])
+        await client.add_items(parent, [{"type": "note", "text": "silk"}])
+        await caught_up(clew, root)
+        listed = [thread async for thread in client.iter_threads(where={"forked_from": {"eq": parent}})]
+        assert [thread.id for thread in listed] == [fork, early]
+        assert listed[0].forked_from == (await client.get_thread(fork)).thread.forked_from
+        forks = {thread.id async for thread in client.iter_threads(where={"forked_from": {"exists": True}})}
+        assert forks == {early, fork, grandchild}
+        wool, silk = [(await client.list_threads(search=word)).data for word in ("wool", "silk")]
+        assert [(hit.id, set(hit.excerpt.forks or ())) for hit in wool] == [(parent, {fork, grandchild})]
+        assert [(hit.id, hit.excerpt.forks) for hit in silk] == [(parent, UNSET)]
+        await client.delete_thread(parent)
+        await client.delete_thread(early)
+        await caught_up(clew, root)
+        answer = json.loads((await call(clew, "GET", f"/v1/threads/{parent}/forks")).body)
+        assert [(each["id"], each["forked_from"]["thread"]) for each in answer["data"]] == [(fork, parent)]
+        query = json.dumps({"where": {"metadata": {"key": "attempt", "eq": "3"}}})
+        filtered = await call(clew, "GET", f"/v1/threads/{parent}/forks?query={quote(query)}")
+        assert json.loads(filtered.body)["data"] == []
+        assert (await call(clew, "GET", "/v1/threads/thread_none/forks")).status == 404

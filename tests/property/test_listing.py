@@ -231,7 +231,7 @@ policies = st.builds(
     where=st.none() | conditions.map(encode_condition),
     then=st.sampled_from(["delete", "erase"]),
     erase_after_days=st.none() | st.just(1),
-)
+).filter(lambda policy: policy.then == "delete" or policy.erase_after_days is None)
 
 
 @EXAMPLES

@@ -185,6 +185,10 @@ class Parts:
         self._asked(tenant, query)
         return LIST
 
+    async def forks(self, tenant: str, thread_id: str, query: ListThreads) -> WrittenList:
+        assert thread_id
+        return await self.threads(tenant, query)
+
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         self._asked(tenant, query)
         return HoldPage(data=(), first_id=None, last_id=None, has_more=False, fresh=LIST.fresh)

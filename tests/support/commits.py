@@ -118,9 +118,15 @@ async def order(clew: Clew, tenant: str, *events: Event) -> None:
     await store(clew.nc, Address(tenant, TENANT), body_of(made), shards=clew.deployment.shards)
 
 
-def forked(ordinal: int, items: int | None = None, *, cleared: int = 0, thread: str = "thread_parent") -> ThreadCreated:
+def forked(
+    ordinal: int,
+    items: int | None = None,
+    *,
+    cleared: int = 0,
+    thread: str = "thread_parent",
+    metadata: Mapping[str, str] | None = None,
+) -> ThreadCreated:
     """A thread that was forked from commit 7 of another, with the items up to an ordinal."""
     count = ordinal - cleared if items is None else items
-    return ThreadCreated(
-        forked_from=ForkedFrom(thread, 7, "ab" * 32, seq=70, ordinal=ordinal, items=count, cleared=cleared)
-    )
+    parent = ForkedFrom(thread, 7, "ab" * 32, seq=70, ordinal=ordinal, items=count, cleared=cleared)
+    return ThreadCreated(forked_from=parent, metadata=dict(metadata or {}))

@@ -32,6 +32,7 @@ from clew_events.ids import item_id
 from clew_events.list_query import (
     ActorTest,
     Condition,
+    ForkTest,
     HoldTest,
     IdTest,
     ListThreads,
@@ -43,10 +44,11 @@ from clew_events.objects import HeldThread
 from clew_events.subjects import Address, shard_of
 from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
-from support.commits import NOON, commit, hash_of
+from support.commits import NOON, commit, forked, hash_of
 
 SHARDS = 2
 TENANTS = ("default", "other")
+PARENTS = ("thread_a", "thread_x")
 THREADS = tuple(f"thread_{letter}" for letter in "abcdefgh")
 KEYS = ("plan", "n", "")
 VALUES = ("gold", "golden", "silver", "1", "2.5", "-10", "1e400", "", "é", "\U0010ffff")
@@ -139,7 +141,7 @@ class World:
             found.append(((key, thread), thread))
         return [thread for _, thread in sorted(found, reverse=query.order == "desc")]
 
-    def _events(  # noqa: C901 - one case a happening
+    def _events(  # noqa: C901, PLR0912 - one case a happening
         self, view: ThreadView, kept: Kept | None, what: str, payload: dict[str, str]
     ) -> list[Event]:
         metadata = {key: value for key, value in payload.items() if key in KEYS}
@@ -150,6 +152,8 @@ class World:
         newest = item_id(max(kept.texts), view.id) if kept is not None and kept.texts else None
         if view.n == 0:
             created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
+            if what == "end":
+                created = forked(2, thread=PARENTS[len(payload.get("text", "")) % 2], metadata=metadata)
             return [created, added] if what == "say" else [created]
         if what == "hold":
             hold = payload["hold"]
@@ -200,6 +204,7 @@ def holds(condition: Condition, kept: Kept) -> bool:
         if actor is not None:
             parts.append(actor.eq in {None, name} and (actor.one_of is None or name in actor.one_of))
     parts.append(condition.hold is None or _hold(condition.hold, view.holds))
+    parts.append(condition.forked_from is None or _fork(condition.forked_from, view))
     if condition.id is not None:
         parts.append(view.id.startswith(condition.id.prefix))
     return all(parts)
@@ -232,6 +237,11 @@ def _value(test: MetadataTest, value: str) -> bool:
 
 def _hold(test: HoldTest, there: tuple[str, ...]) -> bool:
     return (test.eq is None or test.eq in there) and test.exists in {None, bool(there)}
+
+
+def _fork(test: ForkTest, view: ThreadView) -> bool:
+    parent = view.forked_from.thread if view.forked_from else None
+    return (test.eq is None or test.eq == parent) and test.exists in {None, parent is not None}
 
 
 def _time(test: TimeTest, moment: datetime) -> bool:
@@ -303,6 +313,12 @@ _leaves: st.SearchStrategy[Condition] = st.one_of(
     st.builds(
         Condition,
         hold=st.builds(HoldTest, eq=st.none() | st.sampled_from((*HOLDS, "case-9")), exists=st.none() | st.booleans()),
+    ),
+    st.builds(
+        Condition,
+        forked_from=st.builds(
+            ForkTest, eq=st.none() | st.sampled_from((*PARENTS, "thread_h")), exists=st.none() | st.booleans()
+        ),
     ),
     st.builds(Condition, updated_by=st.builds(ActorTest, one_of=_some_actors)),
 )

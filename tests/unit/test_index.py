@@ -171,6 +171,7 @@ TABLES = {
     5: "961f4c02abd4e453",
     6: "ce8e1deb09dcb74b",
     7: "ce8e1deb09dcb74b",
+    8: "a63ff55e835fd02a",
 }
 """Of each format, the digest of its tables."""
 

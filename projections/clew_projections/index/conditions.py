@@ -11,6 +11,7 @@ from clew_events.list_query import (
     PREFIXES,
     ActorTest,
     Condition,
+    ForkTest,
     HoldTest,
     IdTest,
     ListThreads,
@@ -115,6 +116,8 @@ class Conditions:
                 return [_ids(test)]
             case HoldTest():
                 return _holds(column, test)
+            case ForkTest():
+                return _forks(column, test)
             case _:
                 assert_never(test)
 
@@ -180,6 +183,13 @@ def _holds(column: str, test: HoldTest) -> list[Sql]:
     return found
 
 
+def _forks(column: str, test: ForkTest) -> list[Sql]:
+    found: list[Sql] = [] if test.eq is None else [Sql(f"{column} = ?", (test.eq,))]
+    if test.exists is not None:
+        found.append(Sql(f"{column} {'<>' if test.exists else '='} ''"))
+    return found
+
+
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
@@ -204,13 +214,17 @@ _FEW: Final = 1000
 def find_few(connection: sqlite3.Connection, tenant: int, condition: Condition) -> Sql | None:
     """Return a few threads among which are all that match a condition; ``None`` if none are known.
 
-    They are known by their ids, by holds, or by when they expire.
+    They are known by their ids, by holds, by what they were forked from, or by when they expire.
     """
     for each in condition.every or ():
         if (few := find_few(connection, tenant, each)) is not None:
             return few
     if condition.hold is not None and (condition.hold.eq is not None or condition.hold.exists):
         return Sql("thread t INDEXED BY thread_held WHERE t.hold <> ''")
+    if condition.forked_from is not None and condition.forked_from.eq is not None:
+        forked = join_sql("AND", _forks("t.forked_from", condition.forked_from))
+        if (few := _few_among(connection, tenant, _FORKED, forked)) is not None:
+            return few
     if condition.id is not None:
         return _few_among(connection, tenant, "thread t INDEXED BY thread_id WHERE 1", _ids(condition.id))
     if condition.expires_at is not None:
@@ -236,6 +250,7 @@ def few_of_kind(connection: sqlite3.Connection, tenant: int, query: ListThreads,
     return _few_among(connection, tenant, "thread t INDEXED BY thread_id WHERE 1", held, most)
 
 
+_FORKED: Final = "thread t INDEXED BY thread_forked WHERE t.forked_from <> ''"
 _EXPIRING: Final = "thread t INDEXED BY thread_expiring WHERE t.deleted = 0 AND t.expires_at IS NOT NULL"
 
 

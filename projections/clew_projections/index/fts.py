@@ -63,6 +63,11 @@ def slot(at: datetime, thread: str, index: int) -> int:
     return time * _SLOTS + crc32(thread.encode()) % (_SLOTS // _OF_A_THREAD) * _OF_A_THREAD + index % _OF_A_THREAD
 
 
+def moment_of(number: int) -> int:
+    """Return the time of a message, in microseconds since 1970, from its number."""
+    return number // _SLOTS + _START
+
+
 class Texts:
     """Adds and removes texts. :meth:`write` updates the full-text index, in an efficient order."""
 

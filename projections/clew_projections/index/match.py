@@ -7,9 +7,19 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
-from clew_events.list_query import ActorTest, Condition, HoldTest, IdTest, MetadataTest, NumberTest, Test, TimeTest
+from clew_events.list_query import (
+    ActorTest,
+    Condition,
+    ForkTest,
+    HoldTest,
+    IdTest,
+    MetadataTest,
+    NumberTest,
+    Test,
+    TimeTest,
+)
 from clew_projections.index.conditions import is_positive
 from clew_projections.index.rows import SECOND, micros
 from clew_projections.index.terms import number_of
@@ -73,6 +83,9 @@ def _passes(name: str, test: Test, thread: MatchedThread) -> bool:
             return view.id.startswith(test.prefix)
         case HoldTest():
             return (test.eq is None or test.eq in view.holds) and test.exists in {None, bool(view.holds)}
+        case ForkTest():
+            forked = None if isinstance(view.forked_from, UnsetType) else view.forked_from.thread
+            return test.eq in {None, forked} and test.exists in {None, forked is not None}
         case _:
             assert_never(test)
 

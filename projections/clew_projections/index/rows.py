@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, get_type_hints
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.content import ExpiresAfter, Metadata, ToolResources
+from clew_events.events import ForkedFrom
 from clew_events.list_reply import ListedThread
 from clew_projections.api_objects import thread_object
 from clew_projections.fold import Status
@@ -21,6 +22,7 @@ class _ShownParts(Struct, frozen=True):
     metadata: Metadata = {}
     tool_resources: ToolResources = ToolResources()
     expires_after: ExpiresAfter | None = None
+    forked_from: ForkedFrom | UnsetType = UNSET
 
 
 class Row(NamedTuple):
@@ -45,10 +47,12 @@ class Row(NamedTuple):
     messages: int
     last_ordinal: int
     hold: str
+    forked_from: str
+    inherited: int
     shown: bytes
 
 
-CONSTANT: Final = frozenset({"no", "tenant", "id", "created", "created_by"})
+CONSTANT: Final = frozenset({"no", "tenant", "id", "created", "created_by", "forked_from", "inherited"})
 """The columns that the first commit of a thread sets for good."""
 COLUMNS: Final = ", ".join(Row._fields)
 OPTIONAL: Final = frozenset({"expires_at"})
@@ -77,6 +81,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
         metadata=kept.metadata,
         tool_resources=kept.tool_resources,
         expires_after=kept.expires_after,
+        forked_from=kept.forked_from,
         messages=row.messages,
         last_ordinal=row.last_ordinal,
         holds=tuple(row.hold.split()),
@@ -112,6 +117,8 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         messages=view.messages,
         last_ordinal=view.last_ordinal,
         hold=holds_text(*view.holds),
+        forked_from="" if isinstance(view.forked_from, UnsetType) else view.forked_from.thread,
+        inherited=view.inherited,
         shown=_NOTHING if deleted else _shown_parts(view, updated, created_by, updated_by),
     )
 
@@ -131,6 +138,7 @@ def _shown_parts(view: ThreadView, updated: int, created_by: str, updated_by: st
             tool_resources=thread.tool_resources,
             expires_after=thread.expires_after,
             expires_at=thread.expires_at,
+            forked_from=thread.forked_from,
             updated_at=updated // SECOND,
             version=view.n,
             message_count=view.messages,

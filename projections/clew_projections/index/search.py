@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from clew_events.content import Role
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import Excerpt, Piece
-from clew_projections.index.fts import TURN, place_of, tenant_term
+from clew_projections.index.fts import TURN, moment_of, place_of, tenant_term
 from clew_projections.index.scan import Page, Selection, sample
 from clew_projections.index.tokenizer import Part, SearchTerms, parts
 
@@ -20,7 +22,20 @@ FEW: Final = 300
 ENDINGS: Final = 100
 """The most words that a prefix may match."""
 
-_COLUMNS: Final = "t.no, t.id, t.shown, m.no, m.id, m.role, m.text"
+FORKS: Final = 20
+"""The most forks that an excerpt names."""
+
+_COLUMNS: Final = "t.no, t.id, t.shown, m.no, m.id, m.role, m.text, m.ordinal"
+_FORKS: Final = """
+WITH RECURSIVE fork (id, deleted) AS (
+    SELECT t.id, t.deleted FROM thread t INDEXED BY thread_forked
+    WHERE t.tenant = ?1 AND t.forked_from = ?2 AND t.forked_from <> '' AND t.inherited >= ?3 AND t.created >= ?4
+    UNION ALL
+    SELECT t.id, t.deleted FROM fork f CROSS JOIN thread t INDEXED BY thread_forked
+    WHERE t.tenant = ?1 AND t.forked_from = f.id AND t.forked_from <> '' AND t.inherited >= ?3
+)
+SELECT id FROM fork WHERE deleted = 0 LIMIT ?5
+"""
 _HIT: Final = f"SELECT {_COLUMNS} FROM message m CROSS JOIN thread t ON t.no = m.thread WHERE m.no = ?"
 _LAST: Final = "\U0010ffff"
 
@@ -118,9 +133,13 @@ class Search:
             if first:
                 yield self._hit(row)
 
-    def _hit(self, row: tuple[int, str, bytes, int, str, Role, str]) -> Hit:
-        no, thread, shown, message, name, role, text = row
-        return Hit(no, thread, shown, message, excerpt_of(name, role, text, self._wanted))
+    def _hit(self, row: tuple[int, str, bytes, int, str, Role, str, int]) -> Hit:
+        no, thread, shown, message, name, role, text, ordinal = row
+        excerpt = excerpt_of(name, role, text, self._wanted)
+        since = (self._selection.tenant, thread, ordinal, moment_of(message), FORKS)
+        if forks := tuple(fork for (fork,) in self._connection.execute(_FORKS, since)):
+            excerpt = replace(excerpt, forks=forks)
+        return Hit(no, thread, shown, message, excerpt)
 
     def _stream(self, columns: str, order: str, limits: tuple[int, int]) -> tuple[str, tuple[object, ...]]:
         selection = self._selection

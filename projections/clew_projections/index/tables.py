@@ -8,7 +8,8 @@ and last changed a thread are terms too, under negative keys. Times are in micro
 ``deleted`` is 1 for a deleted thread, 2 for an erased one, and 3 for what is no thread: a tenant's own history.
 ``active`` is when somebody last made use of a thread, and ``expires_at`` when it is due to be removed, null if never.
 ``shown`` is the listed form of a thread, as JSON. ``hold`` has the names of its legal holds, deleted or not, with a
-space before and after each.
+space before and after each. ``forked_from`` is the thread that it was forked from, or empty, and ``inherited`` the last
+ordinal of what it inherits.
 
 ``message`` holds the text of every message that has one, numbered by the message's time. ``words``, the full-text
 index, numbers them backwards, so that the newest are read first. Each word has its tenant's number as a prefix, so that
@@ -26,7 +27,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 7
+INDEX_FORMAT: Final = 8
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
@@ -38,6 +39,7 @@ CREATE INDEX thread_created ON thread (tenant, created, id) WHERE deleted = 0;
 CREATE INDEX thread_updated ON thread (tenant, updated, id) WHERE deleted = 0;
 CREATE INDEX thread_expiring ON thread (tenant, expires_at) WHERE deleted = 0 AND expires_at IS NOT NULL;
 CREATE INDEX thread_deleted ON thread (tenant, created, id) WHERE deleted = 1;
+CREATE INDEX thread_forked ON thread (tenant, forked_from) WHERE forked_from <> '';
 CREATE INDEX thread_held ON thread (tenant, id) WHERE hold <> '';
 
 CREATE TABLE key (

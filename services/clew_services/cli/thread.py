@@ -73,6 +73,7 @@ def thread_facts(thread: Thread) -> list[tuple[str, object]]:
     return [
         ("thread", thread.id),
         ("created", output.when(thread.created_at)),
+        *([("forked from", f"{origin.thread} at version {origin.n}")] if (origin := thread.forked_from) else []),
         *([("metadata", "(erased)")] if thread.erased is True else []),
         *((f"metadata {key}", value) for key, value in thread.metadata.items()),
         *([("tool resources", resources)] if resources != "{}" else []),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
-from clew_events.list_query import Condition, ListThreads
+from clew_events.list_query import Condition, ForkTest, ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_services import validation
 from clew_services.cli import commit_lines, options, output
@@ -21,6 +21,7 @@ from clew_services.cli.terminal import echo, print_json
 @click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="Only threads with this metadata.")
 @click.option("--search", help="Only threads with an item that has all these words.")
 @click.option("--kind", type=click.Choice(["thread", "conversation"]), help="Only threads of this kind.")
+@click.option("--forked-from", metavar="THREAD", help="Only threads that were forked from this one.")
 @click.option("--where", help="Only threads that match this condition, in JSON.")
 @click.option("--query", default="{}", help="The whole query in JSON; other options override it.")
 @click.option("--order-by", type=click.Choice(["created", "updated", "match"]), help="[default: created]")
@@ -37,6 +38,7 @@ def command(
     *,
     pairs: tuple[tuple[str, str], ...],
     where: str | None,
+    forked_from: str | None,
     query: str,
     tenant: str,
     nats: str,
@@ -46,6 +48,8 @@ def command(
     """List threads, by default the newest first."""
     given = validation.decode(query.encode(), ListThreads)
     wanted = read_conditions(pairs, where)
+    if forked_from is not None:
+        wanted.append(Condition(forked_from=ForkTest(eq=forked_from)))
     if given.where is not None:
         wanted.append(given.where)
     fields = {name: value for name, value in rest.items() if value not in {None, ()}}

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TypeVar, assert_never
 
+from msgspec.structs import replace
+
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.error_texts import name_history, no_thread
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
-from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
+from clew_events.list_query import Condition, ForkTest, ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.list_reply import DuePage, HoldPage, RetentionList
 from clew_events.queries import (
     GetBlame,
@@ -165,6 +167,18 @@ class Reader:
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
         return await self._lists.threads(tenant, query)
+
+    async def forks(self, tenant: str, thread_id: str, query: ListThreads) -> WrittenList:
+        """A page of the threads that were forked from one, deleted or not, of those that match the query.
+
+        Raises:
+            NotFound: the thread does not exist and never did.
+        """
+        if (await self._current.read_current(Address(tenant, thread_id))).thread.status == "absent":
+            raise no_thread(thread_id)
+        forked = Condition(forked_from=ForkTest(eq=thread_id))
+        where = forked if query.where is None else Condition(every=(forked, query.where))
+        return await self.threads(tenant, replace(query, where=where))
 
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """A page of a tenant's threads that have legal holds, and its standing holds; or those of one thread."""

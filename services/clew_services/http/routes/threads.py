@@ -17,9 +17,10 @@ from clew_events.http_forms import (
     PatchBody,
     RestoreBody,
 )
-from clew_events.list_query import Kind, ListThreads
+from clew_events.list_query import Kind, ListThreads, kind_of
 from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
+from clew_projections.index import WrittenList
 from clew_services import validation
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
@@ -106,16 +107,24 @@ class Threads:
 
     async def list_threads(self, call: Call) -> Answer:
         """``GET /v1/threads``: those created last, unless asked otherwise."""
-        found = await self._queries.threads(call.holder.tenant, question(call.query(PageOfThreads)))
-        return json_answer(
-            found, headers=((b"clew-position", found.fresh.position.encode()),) if found.fresh.position else ()
-        )
+        return _listed(await self._queries.threads(call.holder.tenant, question(call.query(PageOfThreads))))
+
+    async def list_forks(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/forks``: as a list of threads, of those that were forked from one."""
+        parent = call.thread_id
+        asked = question(call.query(PageOfThreads), kind_of(parent))
+        return _listed(await self._queries.forks(call.holder.tenant, parent, asked))
 
     async def list_runs(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/runs``: none, if there is such a thread."""
         call.query(PageOfRuns)
         found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
         return json_answer(RunPage(), headers=(etag(found.n),))
+
+
+def _listed(found: WrittenList) -> Answer:
+    position = found.fresh.position
+    return json_answer(found, headers=((b"clew-position", position.encode()),) if position else ())
 
 
 def question(asked: PageOfThreads, kind: Kind = "thread") -> ListThreads:
