@@ -6,11 +6,13 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
+from nats.aio.client import Client
 
 from clew_events import codec
 from clew_events.commit import Position, Recorded, record_hash
@@ -38,6 +40,7 @@ from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 from clew_services.nats_connection import flush
 from support.commits import CREATED, THREAD, added, body_of, chain, commit, store
+from support.deployments import connected_client
 from support.truth import (
     Truth,
     buckets_equal_the_log,
@@ -232,6 +235,33 @@ async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_o
     async with projecting(clew):
         truth = await buckets_equal_the_log(clew)
     assert len(truth.threads) == 8
+
+
+async def test_what_the_server_has_sent_to_a_consumer_that_closes_is_given_to_the_next_at_once(
+    clew: Clew, deployment: EmbeddedServer
+) -> None:
+    await waiting_for_acknowledgements(clew, 600)
+    shard = shard_of(THREAD, 2)
+    stream = event_stream(shard)
+    closing, following = (ShardConsumer(clew.nc, stream, THREADS, clew.js.pending) for _ in range(2))
+    created, changed = chain([CREATED], [added(1, "one")])
+    await store(clew.nc, HOME, body_of(created.commit))
+    closing.ack(await closing.next(500))  # which leaves a pull request in flight
+    await closing.flush_acks()
+
+    async def deliver() -> None:
+        async with connected_client(deployment.url) as beside:
+            await store(beside, HOME, body_of(changed.commit))
+            await eventually(lambda: is_delivered(beside))
+
+    async def is_delivered(beside: Client) -> bool:
+        return (await beside.jetstream().consumer_info(stream, THREADS)).num_ack_pending == 1
+
+    with ThreadPoolExecutor() as pool:  # this connection reads nothing meanwhile
+        pool.submit(asyncio.run, deliver()).result()
+    await closing.close()
+    assert [each.seq for each in await following.next(500)] == [2]
+    await following.close()
 
 
 async def test_a_backlog_of_large_commits_does_not_cost_the_connection(clew: Clew) -> None:

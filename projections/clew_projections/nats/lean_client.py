@@ -85,6 +85,19 @@ class LeanClient(LastingClient):
             raise RuntimeError("this nats-py numbers subscriptions in another way than Clew expects")
         return subscription
 
+    async def drain_listener(self, subscription: Subscription) -> None:
+        """End a subscription made by :meth:`listen` when all messages that the server has sent for it were received.
+
+        Whatever happens, it has ended afterwards.
+
+        Raises:
+            NatsError: the connection is down, or the server does not answer.
+        """
+        try:
+            await subscription.drain()  # type: ignore[no-untyped-call]
+        finally:
+            self._remove_sub(subscription._id)  # noqa: SLF001 - which nats-py does only if all went well
+
     async def flush(self, timeout: float = FLUSH) -> None:
         """Return when the server has answered a ping, as nats-py does, without losing a cancellation.
 

@@ -30,7 +30,7 @@ NO_MESSAGES: Final = "404"
 END_OF_TIME: Final = "408"
 TOO_MUCH_AT_ONCE: Final = "Message Size Exceeds MaxBytes"
 SLACK: Final = 1.0
-"""Seconds past its expiry after which a pull request without a reply counts as lost."""
+"""Seconds past its expiry after which a pull request without a reply counts as lost, and that a close may take."""
 
 
 class Delivery(Struct, frozen=True):
@@ -136,11 +136,12 @@ class ShardConsumer:
                 self._nc.post(reply, b"-NAK")
 
     async def close(self) -> None:
-        """Stop pulling, and give back unacknowledged deliveries."""
+        """Stop pulling, and give back unacknowledged deliveries, also those that the server has sent meanwhile."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._nc.is_closed:
-            with contextlib.suppress(NatsError):
-                await subscription.unsubscribe()
+            with contextlib.suppress(NatsError, TimeoutError):
+                async with asyncio.timeout(SLACK):
+                    await self._nc.drain_listener(subscription)
             await self.give_back()
 
     async def _ask(self, limit: int) -> None:
