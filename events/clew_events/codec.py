@@ -63,11 +63,6 @@ class _Layout(Struct, frozen=True):
     decode: Callable[[bytes], Any]
 
 
-def _is_erasable(event: type, field: FieldInfo) -> bool:
-    hint = get_type_hints(event, include_extras=True)[field.name]
-    return ERASABLE in getattr(hint, "__metadata__", ())
-
-
 def _field(field: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
     if field.default is not msgspec.NODEFAULT:
         return field.name, field.type, field.default
@@ -75,7 +70,8 @@ def _field(field: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
 
 
 def _layout(event: type[Event]) -> _Layout:
-    erasable = [field for field in fields(event) if _is_erasable(event, field)]
+    hints = get_type_hints(event, include_extras=True)
+    erasable = [field for field in fields(event) if ERASABLE in getattr(hints[field.name], "__metadata__", ())]
     kept = [field for field in fields(event) if field not in erasable]
     if list(fields(event)) != [*kept, *erasable]:
         raise TypeError(f"{event.__name__} declares a field of its record behind one of its content")

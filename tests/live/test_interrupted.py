@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from clew_events.commands import CreateThread
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.main import load_commands
 from clew_services.process import serve as serving
 from support.up import CLEW, environment
 from support.waiting import PATIENCE
@@ -49,6 +51,17 @@ def test_while_the_program_loads_it_ends_at_once_and_says_nothing(module: str) -
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_from_when_the_program_is_loaded_garbage_is_collected() -> None:
+    gc.disable()
+    try:
+        load_commands()
+        assert gc.isenabled()
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 async def test_following_ends_with_success(clew: Clew, deployment: EmbeddedServer) -> None:
