@@ -42,6 +42,8 @@ from clew_services.packs.pack_files import export
 from clew_services.retention.look_book import LookBook, PassState
 from clew_services.retention.looks import STEADY, Clocks
 from clew_services.retention.retention_worker import RetentionParts, RetentionWorker, serve_retention
+from clew_services.threads.handler import Commands
+from clew_services.threads.result import Outcome
 from support.asgi import call
 from support.commits import CREATED, added, body_of, commit, forked, hash_of, order, store
 from support.deployments import deployed
@@ -88,8 +90,8 @@ class Retention:
         book = LookBook(self.clew.js, self.clew.opened.shards, self.clocks)
         return replace(self.clew.retention_parts, book=book)
 
-    def worker(self, rate: float = 10_000.0) -> RetentionWorker:
-        return RetentionWorker(self.parts(), rate=rate)
+    def worker(self, commands: Commands | None = None) -> RetentionWorker:
+        return RetentionWorker(replace(self.parts(), commands=commands or self.clew.handler), rate=10_000.0)
 
     async def in_days(self, days: float) -> PassState:
         """What a pass does in some days, when two looks agree."""
@@ -248,10 +250,26 @@ async def test_nothing_is_removed_before_the_clock_is_believed_and_whoever_serve
     assert (await retention.in_days(0)).deleted == 1
 
 
+class Stopping:
+    """Carries out some commands, and then begins another that never ends."""
+
+    def __init__(self, commands: Commands, *, after: int) -> None:
+        self.commands = commands
+        self.left = after
+        self.stopped = asyncio.Event()
+
+    async def handle(self, *words: Any, **named: Any) -> Outcome:
+        if not self.left:
+            self.stopped.set()
+            await asyncio.Event().wait()
+        self.left -= 1
+        return await self.commands.handle(*words, **named)
+
+
 async def test_who_is_killed_goes_on_and_two_at_once_remove_a_thread_once(
     clew: Clew, retention: Retention, writer: Writer
 ) -> None:
-    threads = names(300)
+    threads = names(120)
     await asyncio.gather(*(writer.create(each) for each in threads))
     await order(clew, ACME, policy("all", 1))
     await retention.prepare(2)
@@ -259,15 +277,15 @@ async def test_who_is_killed_goes_on_and_two_at_once_remove_a_thread_once(
     async def removed() -> int:
         return (await statuses(clew, *threads)).count("deleted")
 
-    killed = asyncio.create_task(retention.worker(rate=200.0).run())
-    while await removed() < 20:
-        pass
+    commands = Stopping(clew.handler, after=20)
+    killed = asyncio.create_task(retention.worker(commands).run())
+    await commands.stopped.wait()
     killed.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await killed
-    assert 20 <= await removed() < 300
+    assert await removed() == 20
     await asyncio.gather(*(retention.worker().run() for _ in range(2)))
-    assert await removed() == 300
+    assert await removed() == 120
     for each in threads:
         assert (await clew.current.read_current(Address(ACME, each))).thread.n == 2
 
