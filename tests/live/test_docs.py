@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,22 +79,58 @@ def test_the_documents_show_programs_and_commands() -> None:
     assert len(COMMANDS) >= 10
 
 
+PROGRAMS = """
+import os, runpy, sys
+import clew_events.client, nats, openai.types.beta
+
+for program in map(str.strip, sys.stdin):
+    if not (pid := os.fork()):
+        for name, number in (("output", 1), ("errors", 2)):
+            os.dup2(os.open(f"{program}.{name}", os.O_CREAT | os.O_WRONLY), number)
+        sys.argv = [program]
+        runpy.run_path(program, run_name="__main__")
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+"""Runs programs, each in a process of its own. Importing the SDK takes longer than all that any of them does."""
+
+
+@pytest.fixture(scope="module")
+def run(up: Up) -> Iterator[Callable[[Path], tuple[int, str, str]]]:
+    """Run a program; its exit code, output and errors."""
+    # The SDK says on every call that OpenAI has switched this API off.
+    warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"]
+    words, pipe = [sys.executable, *warnings, "-c", PROGRAMS], subprocess.PIPE
+    with subprocess.Popen(
+        words, cwd=up.data.parent, env=environment(), stdin=pipe, stdout=pipe, text=True, bufsize=1
+    ) as programs:
+        stdin, stdout = programs.stdin, programs.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def run(program: Path) -> tuple[int, str, str]:
+            stdin.write(f"{program}\n")
+            code = int(stdout.readline())
+            return code, Path(f"{program}.output").read_text(), Path(f"{program}.errors").read_text()
+
+        yield run
+        stdin.close()
+
+
 @pytest.mark.parametrize("code", [code for _, code in blocks("python")], ids=[where for where, _ in blocks("python")])
-def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, code: str) -> None:
+def test_a_program_in_the_documents_runs_as_it_stands(
+    up: Up, tmp_path: Path, run: Callable[[Path], tuple[int, str, str]], code: str
+) -> None:
     program = tmp_path / "shown.py"
     program.write_text(
         code.replace("http://127.0.0.1:8787/v1", up.base_url)
         .replace("nats://127.0.0.1:4222", up.open_url)
         .replace("clew_...", up.api_key)
     )
-    # The SDK says on every call that OpenAI has switched this API off.
-    warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"]
-    ran = subprocess.run(
-        [sys.executable, *warnings, program],
-        cwd=up.data.parent, env=environment(), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip()
+    ended, output, errors = run(program)
+    assert ended == 0, errors
+    assert output.strip()
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=COMMANDS.values())
