@@ -33,6 +33,7 @@ from clew_projections.nats.jetstream import stream_state
 from clew_projections.nats.stream_messages import OutgoingMessage
 from clew_services.compose import Clew
 from clew_services.erasure import records as records_module
+from clew_services.erasure import worker as worker_module
 from clew_services.erasure.eraser import Budget, Eraser, Loss
 from clew_services.erasure.records import ErasureRecords
 from clew_services.threads.handler import Handler
@@ -40,6 +41,7 @@ from support import erasure_worker
 from support.asgi import ERASURE_ID, IN, KEYS, MESSAGE_ID, call
 from support.nats_services import served
 from support.truth import projecting
+from support.waiting import eventually
 from support.writers import handler
 
 ACME = "acme"
@@ -390,6 +392,27 @@ async def test_shards_are_gone_through_side_by_side(clew: Clew) -> None:
         await made.step()
     assert {each.erasure.commits for each in await clew.erasure_records.pending()} <= {1}
     assert {(await clew.connection.js.at(event_stream(shard), [1]))[0] for shard in threads} == {None}
+
+
+async def test_a_request_that_is_not_in_the_log_keeps_nobody_waiting(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "REST", 1e9)  # times what a renewal takes: while others can share it, none
+    made = erasure_worker.worker(clew)
+
+    announced = list[Erasure]()
+
+    async def done() -> bool:
+        return await made.step() == len(announced)
+
+    async with projecting(clew):
+        for thread in ("thread_a", "thread_b"):
+            await create(clew, thread)
+            erasure = await erase(clew, thread)
+            await eventually(done)
+            announced.append(replace(erasure, id=f"erasure_{thread[-1] * 24}", n=None, position=None))
+            await clew.erasure_records.announce(ACME, announced[-1])
+    assert {each.erasure.id for each in await clew.erasure_records.pending()} == {each.id for each in announced}
 
 
 async def test_a_record_is_written_only_after_the_one_that_was_read(clew: Clew) -> None:

@@ -435,7 +435,8 @@ class Worker:
 
     async def _may_renew(self) -> bool:
         now = time.monotonic()
-        if len(self._tasks) < len(self._records) and now < self._rested_at:
+        staying = [self._records[each].erasure for each in self._records.keys() - self._tasks.keys()]
+        if now < self._rested_at and any(each.position is not None for each in staying):
             return False  # others are still leaving the log, and can share the next one
         return now - self._renewed_at >= RENEWALS_APART or (await self._parts.renewal.cost()).is_small
 
