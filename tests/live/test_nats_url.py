@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import clew
+from support.deployments import write_data
 from support.up import Up, running_up
 
 
@@ -49,18 +51,17 @@ def test_commands_find_the_server_and_its_password_in_the_folder(up: Up, tmp_pat
 
 def test_the_password_stays_from_one_start_to_the_next_and_backups_come_and_go(tmp_path: Path) -> None:
     data, backup, other = tmp_path / "data", tmp_path / "backup", tmp_path / "other"
-    with running_up(data) as first:
-        made = clew("thread", "create", "--id", "thread_kept", "--data", str(data))
-        assert made.returncode == 0, made.stderr
+    asyncio.run(write_data(data, "thread_kept"))
+    before = (data / "nats-url").read_text().strip()
     ran = clew("backup", "--from", str(data), "--out", str(backup))
     assert ran.returncode == 0, ran.stderr
     ran = clew("restore", str(backup), "--into", str(other))
     assert ran.returncode == 0, ran.stderr
     with running_up(other), running_up(data) as second:
-        password = re.search("clew:(.*)@", first.nats_url)
+        password = re.search("clew:(.*)@", before)
         assert password is not None
         assert f"clew:{password[1]}@" in second.nats_url
-        assert first.nats_url != second.nats_url  # on another port
+        assert before != second.nats_url  # on another port
         for folder in (other, data):
             shown = clew("thread", "get", "thread_kept", "--data", str(folder))
             assert shown.returncode == 0, shown.stderr

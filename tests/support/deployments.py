@@ -43,6 +43,18 @@ async def deployed(
         yield server
 
 
+async def write_data(data: Path, thread: str) -> None:
+    """Make a data folder as a ``clew up`` leaves it that was stopped, and has one thread."""
+    from clew_services import compose
+    from clew_services.host import nats_url
+    from support.writers import Writer
+
+    async with deployed(data, password=nats_url.password(data)) as server:
+        nats_url.write(data, server.url)
+        async with compose.connect(server.url, name="writer") as clew:
+            await Writer(clew.handler).create(thread)
+
+
 async def deploy(url: str, *, shards: int = 2) -> None:
     """Everything that ``clew init`` creates, on an empty server."""
     from clew_services import compose
