@@ -38,7 +38,8 @@ from support.lagging import (
 from support.lasting import SECONDS
 from support.simulation import commands, creations, erasures
 
-EXAMPLES = 10
+EXAMPLES = 6
+"""Each life is some hundred calls and questions, and takes a second and a half of a core."""
 
 processes = st.integers(0, 2)
 projectors = st.integers(0, 1)
