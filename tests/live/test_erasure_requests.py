@@ -200,6 +200,15 @@ async def test_a_request_that_is_refused_leaves_no_record(clew: Clew) -> None:
     assert await clew.js.subjects(ERASED_STREAM, ">") == []
 
 
+async def test_a_process_that_knows_of_no_erasure_yet_leaves_no_record_of_another(clew: Clew) -> None:
+    behind = handler(clew)
+    await behind.handle(ACME, CreateThread(thread_id="thread_a"))
+    erasure = await erase(clew, "thread_a")
+    with pytest.raises(AlreadyErased):
+        await behind.handle(ACME, EraseThread(thread_id="thread_a"))
+    assert [each.erasure for each in await clew.erasure_records.pending()] == [erasure]
+
+
 async def test_messages_of_one_commit_are_erased_one_after_the_other_and_then_their_thread(clew: Clew) -> None:
     first, second = await create(clew, "thread_a")
     erasures = []

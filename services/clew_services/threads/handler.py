@@ -267,7 +267,7 @@ class Handler:
     async def _attempt(
         self, task: _Task, ground: _Ground, trace: str | None, fence: Callable[[], None] | None
     ) -> _HandledCommand | None:
-        """Decide and append once; ``None`` if the ground was not the current state."""
+        """Decide and append once; ``None`` if that has to be done again on the current state."""
         view = ground.thread
         repeat_key = task.command, task.id, view
         if (first := await self._repeats.answered(*repeat_key)) is not None:
@@ -286,6 +286,8 @@ class Handler:
                 else None
             )
         if (requested := requested_erasure(encoded.commit, None)) is not None:
+            if not ground.fresh:
+                return None  # a newer commit may refuse it, and its record would stay
             # A record comes first: whoever dies after the append leaves an erasure that is carried out.
             await self._erasures.announce(task.address.tenant, requested)
         if isinstance(task.command, ForkThread):
