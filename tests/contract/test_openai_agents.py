@@ -1,33 +1,27 @@
-"""OpenAI's Agents SDK, as it is published, keeps its sessions in Clew; a script answers in place of a model."""
+"""OpenAI's Agents SDK, as it is published, keeps its sessions in Clew; a script answers in place of a model.
+
+Every process of a run collects this file, and importing the SDK takes two seconds of a core. So who runs it does that.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
 import pytest_asyncio
-from agents import Agent, ModelResponse, OpenAIConversationsSession, RunConfig, Runner, Usage, function_tool
-from agents.models.interface import Model
-from agents.run_internal.session_persistence import rewind_session_items
 from openai import AsyncOpenAI
-from openai.types.responses import (
-    Response,
-    ResponseCompletedEvent,
-    ResponseFunctionToolCall,
-    ResponseOutputMessage,
-    ResponseOutputText,
-    ResponseReasoningItem,
-)
 
 from support.api import ACME, served
 from support.rows import Service
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+if TYPE_CHECKING:
+    from agents import OpenAIConversationsSession
+    from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage
 
-QUIET = RunConfig(tracing_disabled=True)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -41,35 +35,47 @@ async def client(service: Service) -> AsyncIterator[AsyncOpenAI]:
 
 @pytest.fixture
 def session(client: AsyncOpenAI) -> OpenAIConversationsSession:
+    from agents import OpenAIConversationsSession
+
     return OpenAIConversationsSession(openai_client=client)
 
 
-class Script(Model):
-    """Answers what it was given to answer, and remembers what it was asked."""
+def script(*turns: list[Any]) -> Any:
+    """A model that answers what it was given to answer, and remembers what it was ``asked``."""
+    from agents import ModelResponse, Usage
+    from agents.models.interface import Model
+    from openai.types.responses import Response, ResponseCompletedEvent
 
-    def __init__(self, *turns: list[Any]) -> None:
-        self._turns = list(turns)
-        self.asked: list[list[Any]] = []
+    class Script(Model):
+        def __init__(self) -> None:
+            self._turns = list(turns)
+            self.asked: list[list[Any]] = []
 
-    async def get_response(self, *_: Any, **asked: Any) -> ModelResponse:
-        self.asked.append(asked["input"])
-        return ModelResponse(output=self._turns.pop(0), usage=Usage(), response_id=None)
+        async def get_response(self, *_: Any, **asked: Any) -> ModelResponse:
+            self.asked.append(asked["input"])
+            return ModelResponse(output=self._turns.pop(0), usage=Usage(), response_id=None)
 
-    async def stream_response(self, _: object, asked: Any, *__: Any, **___: Any) -> AsyncIterator[Any]:
-        self.asked.append(asked)
-        response = Response(
-            id="resp_1", created_at=0, model="script", object="response", output=self._turns.pop(0),
-            parallel_tool_calls=False, tool_choice="auto", tools=[],
-        )  # fmt: skip
-        yield ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
+        async def stream_response(self, _: object, asked: Any, *__: Any, **___: Any) -> AsyncIterator[Any]:
+            self.asked.append(asked)
+            response = Response(
+                id="resp_1", created_at=0, model="script", object="response", output=self._turns.pop(0),
+                parallel_tool_calls=False, tool_choice="auto", tools=[],
+            )  # fmt: skip
+            yield ResponseCompletedEvent(type="response.completed", response=response, sequence_number=0)
+
+    return Script()
 
 
 def says(text: str) -> ResponseOutputMessage:
+    from openai.types.responses import ResponseOutputMessage, ResponseOutputText
+
     part = ResponseOutputText(type="output_text", text=text, annotations=[])
     return ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[part])
 
 
 def calls(name: str, call_id: str, arguments: str = "{}") -> ResponseFunctionToolCall:
+    from openai.types.responses import ResponseFunctionToolCall
+
     return ResponseFunctionToolCall(
         id="fc_1", type="function_call", call_id=call_id, name=name, arguments=arguments, status="completed"
     )
@@ -86,27 +92,30 @@ async def texts(session: OpenAIConversationsSession, limit: int | None = None) -
     return [item["content"][0]["text"] for item in found]
 
 
-@function_tool
-def track(parcel: int) -> str:
-    """Say where a parcel is."""
-    return f"Parcel {parcel} is on its way."
-
-
 async def test_tools_handoffs_and_streams_go_on_from_what_the_session_has(session: OpenAIConversationsSession):
+    from agents import Agent, RunConfig, Runner, function_tool
+    from openai.types.responses import ResponseReasoningItem
+
+    @function_tool
+    def track(parcel: int) -> str:
+        """Say where a parcel is."""
+        return f"Parcel {parcel} is on its way."
+
+    quiet = RunConfig(tracing_disabled=True)
     thought = ResponseReasoningItem(id="rs_1", type="reasoning", summary=[])
-    clerk = Script([says("It is on its way.")], [says("Tomorrow.")])
-    shop = Script([thought, calls("track", "call_1", '{"parcel": 81}')], [calls("transfer_to_clerk", "call_2")])
+    clerk = script([says("It is on its way.")], [says("Tomorrow.")])
+    shop = script([thought, calls("track", "call_1", '{"parcel": 81}')], [calls("transfer_to_clerk", "call_2")])
     second = Agent(name="clerk", model=clerk)
     first = Agent(name="shop", model=shop, tools=[track], handoffs=[second])
 
-    ran = await Runner.run(first, "Where is my parcel?", session=session, run_config=QUIET)
+    ran = await Runner.run(first, "Where is my parcel?", session=session, run_config=quiet)
     assert (ran.final_output, ran.last_agent.name) == ("It is on its way.", "clerk")
     kinds = ["message", "reasoning", "function_call", "function_call_output", "function_call", "function_call_output"]
     stored: list[Any] = await session.get_items()
     assert [item["type"] for item in stored] == [*kinds, "message"]
     assert stored[3]["output"] == "Parcel 81 is on its way."
 
-    streamed = Runner.run_streamed(second, "When?", session=session, run_config=QUIET)
+    streamed = Runner.run_streamed(second, "When?", session=session, run_config=quiet)
     async for _ in streamed.stream_events():
         pass
     assert streamed.final_output == "Tomorrow."
@@ -121,6 +130,8 @@ async def test_a_long_session_comes_back_in_order_and_any_tail_of_it(session: Op
     assert await texts(session, 101) == [str(number) for number in range(149, 250)]
     popped: Any = await session.pop_item()
     assert popped["content"][0]["text"] == "249"
+    from agents.run_internal.session_persistence import rewind_session_items
+
     await rewind_session_items(session, users(246, 247, 248))
     assert await texts(session, 2) == ["244", "245"]
 
@@ -135,7 +146,7 @@ async def test_a_batch_that_fails_or_is_cancelled_leaves_whole_batches(
     assert refused.value.param == "items[10]"
     assert await texts(session) == [str(number) for number in range(23)]
 
-    other = OpenAIConversationsSession(conversation_id=session.session_id, openai_client=client)
+    other = type(session)(conversation_id=session.session_id, openai_client=client)
     adding = asyncio.create_task(session.add_items(users(*range(23, 1000))))
     while await texts(other, 1) == ["22"]:
         assert not adding.done()
