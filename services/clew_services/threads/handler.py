@@ -285,13 +285,10 @@ class Handler:
                 if ground.fresh
                 else None
             )
-        if (requested := requested_erasure(encoded.commit, None)) is not None:
-            if not ground.fresh:
-                return None  # a newer commit may refuse it, and its record would stay
-            # A record comes first: whoever dies after the append leaves an erasure that is carried out.
-            await self._erasures.announce(task.address.tenant, requested)
-        if isinstance(task.command, ForkThread):
-            await self._forks.record(task.address.tenant, task.command.parent, task.address.thread)
+        requested = requested_erasure(encoded.commit, None)
+        if requested is not None and not ground.fresh:
+            return None  # a newer commit may refuse it, and its record would stay
+        await self._record_first(task, requested)
         if fence is not None:
             fence()
         appended = await self._append(encoded, view.seq, digest(task.command, self._salt()), trace)
@@ -306,6 +303,13 @@ class Handler:
         self._memory.remember(after)
         recorded = appended.recorded
         return _HandledCommand(outcome(task.command, after, ground.items, recorded.position, recorded.commit), "ok")
+
+    async def _record_first(self, task: _Task, requested: Erasure | None) -> None:
+        """Put on record what must not be forgotten by whoever dies after the append."""
+        if requested is not None:
+            await self._erasures.announce(task.address.tenant, requested)
+        if isinstance(task.command, ForkThread):
+            await self._forks.record(task.address.tenant, task.command.parent, task.address.thread)
 
     def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
         """The commit that carries out a command; none if it changes nothing."""
