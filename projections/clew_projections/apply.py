@@ -35,6 +35,7 @@ from clew_projections.places import (
     Places,
     add_event,
     add_large,
+    add_overlaid,
     add_own,
     first_of_page,
     is_full,
@@ -92,7 +93,7 @@ def advance_stored(
         if not 1 <= ordinal <= after.last_ordinal:
             continue  # An erasure of what was never there.
         if number < 0:
-            overlay = _add(overlay or Places(), ordinal, effect, item, recorded)
+            overlay = add_overlaid(_add(overlay or Places(), ordinal, effect, item, recorded), seq)
         elif number == len(full):
             recent = _add(recent, ordinal, effect, item, recorded)
             if is_full(recent):
@@ -191,6 +192,11 @@ def item_ordinals(commit: Commit) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ordinal for ordinal, _, _ in _item_effects(commit)))
 
 
+def deleted_ordinals(commit: Commit) -> set[int]:
+    """Return the ordinals of the items that a commit deletes or has erased one by one, not those that it clears."""
+    return {ordinal for ordinal, effect, _ in _item_effects(commit) if effect == "deletes"}
+
+
 def added_ordinals(commit: Commit, items: Container[str]) -> set[int]:
     """Return the ordinals of the items that a commit adds under some ids."""
     added = (event for event in commit.events if isinstance(event, ItemEvent) and event.effect == "creates")
@@ -246,8 +252,10 @@ def own_ordinals(view: ThreadState) -> range:
 
 
 def inherit_items(items: Mapping[int, ItemView], thread: str) -> dict[int, ItemView]:
-    """Return items as a fork shows them that inherits them: as if its first commit had added them."""
-    return {ordinal: replace(view, thread=thread, n=1) for ordinal, view in items.items()}
+    """Return items as a fork shows them, those of other threads as if its first commit had added them."""
+    return {
+        ordinal: view if view.thread == thread else replace(view, thread=thread, n=1) for ordinal, view in items.items()
+    }
 
 
 def fold_items(
@@ -273,8 +281,10 @@ def _item_after(view: ItemView | None, commit: Commit, event: AboutItem) -> Item
     now = replace(_known_item(view, (event.item,), commit), n=commit.n)
     match event:
         case ItemAdded() | ItemReplaced():
+            # What a fork wrote in place of an item is known, though what it inherits is erased.
             return replace(
                 now,
+                erased=False,
                 message=event.message if isinstance(event.message, Message) else None,
                 body=event.body if isinstance(event.body, Raw) else None,
             )

@@ -22,6 +22,10 @@ LARGE: Final = 64 * 1024
 """Bytes of a commit's body from which on it is listed as large, and read with few others at a time."""
 MOST_CHANGES: Final = 2048
 """The most sequences of changes in one run; items that are changed beyond that are folded from the history."""
+MOST_DELETED: Final = 1024
+"""The most of what it inherits that a fork lists as deleted or scattered; beyond that its history says what it did."""
+ALL: Final = (0,)
+"""What is ``scattered`` in the places of a fork that lists nothing of what it did to what it inherits."""
 
 
 class Places(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -110,6 +114,13 @@ def add_event(run: Places, ordinal: int, effect: Effect, seq: int) -> Places:
         others = {each: seqs for each, seqs in run.changed.items() if each != ordinal}
         return replace(run, changed=others, scattered=(*run.scattered, ordinal), seq=seq)
     return replace(run, changed={**run.changed, ordinal: (*changes, seq)}, seq=seq)
+
+
+def add_overlaid(overlay: Places, seq: int) -> Places:
+    """Return what a fork did to what it inherits, after a change at a sequence, or that it is too much to list."""
+    if overlay.scattered == ALL or len(overlay.deleted) + len(overlay.scattered) > MOST_DELETED:
+        return Places(scattered=ALL, seq=seq)
+    return overlay
 
 
 def add_own(run: Places, ordinal: int, fingerprint: str) -> Places:

@@ -116,6 +116,40 @@ async def test_a_fork_begins_at_a_version_or_an_item_with_metadata_kept_or_given
     assert json.loads(bytes((await client.get_item(cut, "note_4")).item))["text"] == 4
 
 
+async def test_a_fork_at_an_item_counts_what_was_deleted_wherever_that_was(client: Client) -> None:
+    parent = await new_parent(client, 9)
+    first = await ids(client, parent)
+    await client.delete_item(parent, first[1])
+    fork = await new_fork(client, parent)
+    await client.delete_item(fork, first[3])
+    await client.add_items(fork, [note(10), note(11), note(12)])
+    await client.delete_item(fork, (await ids(client, fork))[-2])
+    there = await ids(client, fork)
+    assert len(there) == 9
+    for place, item in enumerate(there, start=1):
+        made = (await client.get_thread(await new_fork(client, fork, at=item))).thread.forked_from
+        assert made
+        assert made.items == place
+
+
+async def test_diff_and_blame_tell_of_inherited_items_where_the_fork_changes_them(client: Client) -> None:
+    parent = await new_parent(client, 3)
+    first, second, third = await ids(client, parent)
+    fork = await new_fork(client, parent)
+    await client.delete_item(parent, second)
+    await client.replace_item(fork, first, note(10))
+    await client.delete_item(fork, third)
+    changes = (await client.diff(fork, since=1)).items
+    assert [(change.id, change.change) for change in changes] == [(first, "changed"), (third, "deleted")]
+    assert [json.loads(bytes(each))["text"] for each in (changes[0].before, changes[0].after)] == [1, 10]
+    blamed = {each.id: each for each in (await client.blame(fork)).messages}
+    assert blamed.keys() == {first, third}
+    assert (blamed[first].added.n, blamed[first].replaced.n, blamed[third].deleted.n) == (1, 2, 3)
+    await client.clear_items(fork)
+    changes = (await client.diff(fork, since=3)).items
+    assert {(change.id, change.change) for change in changes} == {(first, "deleted"), (second, "deleted")}
+
+
 async def test_what_a_fork_changes_of_its_past_is_changed_in_it_alone(client: Client) -> None:
     parent = await new_parent(client)
     fork = await new_fork(client, parent)
@@ -154,7 +188,10 @@ async def test_what_is_erased_in_a_parent_is_seen_in_its_forks(client: Client) -
     second = json.loads(bytes((await client.list_items(parent, order="asc")).items.data[1]))["id"]
     with pytest.raises(Invalid, match="is inherited from thread"):
         await client.send(EraseItem(thread_id=child, item_id=second))
+    await client.replace_item(child, second, note(20))
     await client.erase_item(parent, second, forks=True)
+    assert await texts(client, child) == [1, 20, 3]
+    await client.erase_item(child, second)  # what the fork itself wrote in its place
     assert await texts(client, child) == [1, 3]
     await client.erase_thread(parent, forks=True)
     assert await texts(client, child) == []

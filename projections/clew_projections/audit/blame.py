@@ -39,14 +39,13 @@ from clew_events.events import (
     TenantEvent,
     ThreadCreated,
     ThreadDeleted,
-    ThreadEvent,
     ThreadRestored,
     ToolResourcesUpdated,
     ordinal_of,
 )
 from clew_events.items import metadata_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, own_ordinals
+from clew_projections.apply import advance
 from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import absent
@@ -92,7 +91,10 @@ class _Item(Struct):
 
 
 class BlameFold:
-    """Folds commits one by one up to a moment, and tells the origin of each part of the thread."""
+    """Folds commits one by one up to a moment, and tells the origin of each part of the thread.
+
+    Of what a fork inherits it tells where the fork changes it, as if the fork's first commit had added it.
+    """
 
     def __init__(self, address: Address, until: Moment) -> None:
         self._until = until
@@ -118,10 +120,9 @@ class BlameFold:
             return False
         self._view = advance(self._view, recorded)
         self._erased = self._erased or lost_contents(recorded.commit)
-        by, own = origin(recorded), own_ordinals(self._view)
+        by = origin(recorded)
         for event in recorded.commit.events:
-            if isinstance(event, ThreadEvent) or ordinal_of(event) in own:
-                self._blame(event, by)
+            self._blame(event, by)
         self.last = recorded
         return True
 
@@ -174,6 +175,8 @@ class BlameFold:
 
     def _item(self, event: AboutItem) -> _Item:
         item = self._items.get(ordinal_of(event))
+        if item is None and self._created is not None and ordinal_of(event) <= self._view.inherited:
+            return self._add(event, self._created)  # A fork inherits it.
         if item is None or item.id != event.item:
             raise Corrupt(
                 f"thread {self._view.id}: commit {self._view.n} changes item {event.item}, which was never added",

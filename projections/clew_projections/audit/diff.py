@@ -29,9 +29,10 @@ from clew_events.audit_replies import (
 from clew_events.commit import Recorded
 from clew_events.content import Metadata
 from clew_events.errors import TooLarge
+from clew_events.events import ThreadEvent
 from clew_events.subjects import Address
 from clew_projections.api_objects import item_object, shown_message
-from clew_projections.apply import advance, advance_items, own_ordinals
+from clew_projections.apply import advance, advance_items, item_ordinals
 from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import ItemView, absent
@@ -42,7 +43,8 @@ _NOTHING: Metadata = {}
 class DiffFold:
     """Folds commits one by one up to a moment, and tells what changed since an earlier one.
 
-    ``most`` limits the number of commits between the two.
+    ``most`` limits the number of commits between the two. What a fork inherits is told of where the fork changes it, if
+    it is given by :meth:`inherit`.
     """
 
     def __init__(self, address: Address, since: Moment, until: Moment, most: int | None = None) -> None:
@@ -74,7 +76,9 @@ class DiffFold:
         self._after = advance(self._after, recorded)
         self._erased = self._erased or lost_contents(recorded.commit)
         earlier = self._since.includes(recorded.commit)
-        changed = advance_items(self._items, recorded.commit, own_ordinals(self._after))
+        inherited, concerned = self._after.inherited, item_ordinals(recorded.commit)
+        wanted = {ordinal for ordinal in concerned if ordinal > inherited or ordinal in self._items}
+        changed = advance_items(self._items, recorded.commit, wanted)
         if not earlier:
             for ordinal in changed:
                 self._touched.setdefault(ordinal, self._items.get(ordinal))
@@ -90,6 +94,17 @@ class DiffFold:
                 )
         self.last = recorded
         return True
+
+    def missing(self, recorded: Recorded) -> set[int]:
+        """Return the ordinals of what a fork inherits that its next commit changes, and that is not known yet."""
+        inherited = self._after.inherited
+        clears = any(isinstance(event, ThreadEvent) and event.clears for event in recorded.commit.events)
+        touched = range(1, inherited + 1) if clears else item_ordinals(recorded.commit)
+        return {ordinal for ordinal in touched if ordinal <= inherited and ordinal not in self._items}
+
+    def inherit(self, items: Mapping[int, ItemView]) -> None:
+        """Take items as a fork inherits them."""
+        self._items |= items
 
     def turn(self) -> None:
         """Start a new difference from the current state."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Container, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -23,6 +24,14 @@ class LatestCommit(Struct, frozen=True):
 
     recorded: Recorded
     alone: bool
+
+
+class CommitPlaces(Struct, frozen=True):
+    """The sequences of commits of a thread; those in ``small`` have at most 64 KiB."""
+
+    address: Address
+    seqs: Sequence[int]
+    small: Container[int] = frozenset()
 
 
 class Histories:
@@ -117,18 +126,45 @@ class Histories:
             Corrupt: one of them is unreadable or missing.
             Unavailable: the log does not answer.
         """
-        shard = self.shard(address)
-        stream, subject = event_stream(shard), event_subject(shard, address)
-        together = [seq for seq in seqs if seq in small]
-        others = [seq for seq in seqs if seq not in small]
-        found = dict(zip(together, await self._js.at(stream, together, small=True), strict=True))
-        found.update(zip(others, await self._js.at(stream, others), strict=True))
-        commits: list[Recorded] = []
-        for seq in seqs:
-            stored = found[seq]
-            if stored is None or stored.subject != subject:
-                raise self._missing_commit(address, f"at sequence {seq}")
-            commits.append(read(stored, shard))
+        (commits,) = await self.read_each([CommitPlaces(address, seqs, small)])
+        if isinstance(commits, Corrupt):
+            raise commits
+        return commits
+
+    async def read_each(self, places: Sequence[CommitPlaces]) -> list[list[Recorded] | Corrupt]:
+        """Read commits of several threads together; of each thread, or why one of them is unreadable or missing.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        small_by_shard: dict[int, dict[int, bool]] = {}
+        for each in places:
+            smalls = small_by_shard.setdefault(self.shard(each.address), {})
+            smalls.update((seq, seq in each.small) for seq in each.seqs)
+        reads = [self._stored(shard, smalls) for shard, smalls in small_by_shard.items()]
+        read_stored = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+        stored = dict(zip(small_by_shard, read_stored, strict=True))
+        return [self._commits(each, stored[self.shard(each.address)]) for each in places]
+
+    async def _stored(self, shard: int, smalls: Mapping[int, bool]) -> dict[int, StoredMessage | None]:
+        stream, found = event_stream(shard), dict[int, StoredMessage | None]()
+        for small in (True, False):
+            seqs = [seq for seq, is_small in smalls.items() if is_small == small]
+            if seqs:
+                found.update(zip(seqs, await self._js.at(stream, seqs, small=small), strict=True))
+        return found
+
+    def _commits(self, places: CommitPlaces, found: Mapping[int, StoredMessage | None]) -> list[Recorded] | Corrupt:
+        shard, commits = self.shard(places.address), list[Recorded]()
+        subject = event_subject(shard, places.address)
+        try:
+            for seq in places.seqs:
+                stored = found[seq]
+                if stored is None or stored.subject != subject:
+                    raise self._missing_commit(places.address, f"at sequence {seq}")
+                commits.append(read(stored, shard))
+        except Corrupt as fault:
+            return fault
         return commits
 
     async def find_parent(self, parent: Parent) -> int:

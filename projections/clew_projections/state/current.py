@@ -7,6 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol, TypeVar
 
+from msgspec import UnsetType
+from msgspec.structs import replace
+
 from clew_events.errors import Unavailable
 from clew_events.subjects import Address
 from clew_projections.apply import advance
@@ -55,6 +58,10 @@ class StateFromLog:
             return {}
         views = await self._histories.items_at(Address(thread.tenant, thread.id), wanted, thread.n)
         return {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
+
+    async def count(self, current: CurrentThread, ordinals: range) -> int:
+        """Count the items that exist among some ordinals; it reads them."""
+        return len(await self.items(current, ordinals))
 
     async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
         """Find the ordinals of all items that were added under some ids."""
@@ -143,6 +150,16 @@ class CurrentState:
             lambda: self._from_log.items(current, ordinals, deleted=deleted),
         )
 
+    async def inherited_items(self, address: Address, ordinals: Collection[int], seq: int) -> dict[int, ItemView]:
+        """Read what a fork inherits, deleted items too, as it was at its first commit, which stands at a sequence."""
+        present = await self.read_current(address)
+        forked = present.thread.forked_from
+        if isinstance(forked, UnsetType):
+            return {}
+        thread = replace(present.thread, n=1, seq=seq, cleared=forked.cleared, last_ordinal=forked.ordinal)
+        stored = replace(present.stored, n=1, seq=seq, cleared=forked.cleared)
+        return await self.items(CurrentThread(thread, present.source, stored), sorted(ordinals), deleted=True)
+
     async def items_with(self, current: CurrentThread, named: Collection[str]) -> tuple[ItemView, ...]:
         """Read the items with some ids, deleted ones too, oldest first; several if an id was used again."""
         ordinals = await self._fall_back_to_log(
@@ -155,6 +172,19 @@ class CurrentState:
         """Read an item by id, deleted or not; the latest that had the id, and ``None`` if none ever had."""
         views = await self.items_with(current, (item_id,))
         return views[-1] if views else None
+
+    async def count_until(self, current: CurrentThread, ordinal: int) -> int:
+        """Count the items of ``current`` up to an ordinal that exist, in a time that is that of the shorter part."""
+        thread = current.thread
+        before = range(thread.cleared + 1, ordinal + 1)
+        after = range(max(thread.cleared, ordinal) + 1, thread.last_ordinal + 1)
+        if thread.messages == len(before) + len(after):
+            return len(before)
+        shorter = before if len(before) < len(after) else after
+        count = await self._fall_back_to_log(
+            current.source.count(current, shorter), lambda: self._from_log.count(current, shorter)
+        )
+        return count if shorter is before else thread.messages - count
 
     async def newest_item(self, current: CurrentThread) -> ItemView | None:
         """Read the newest item that is not deleted; ``None`` if the thread has none."""

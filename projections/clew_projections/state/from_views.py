@@ -22,14 +22,22 @@ from clew_events import ids
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.apply import added_ordinals, advance, delete_item, fold_items, inherit_items
-from clew_projections.history.histories import Histories
+from clew_projections.apply import (
+    added_ordinals,
+    advance,
+    advance_items,
+    delete_item,
+    deleted_ordinals,
+    fold_items,
+    inherit_items,
+)
+from clew_projections.history.histories import CommitPlaces, Histories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.kv.position import read_position
 from clew_projections.lru_cache import LRUCache
-from clew_projections.places import ItemPlace, Places, decode_page, find_changes, find_place, page_number
+from clew_projections.places import ALL, ItemPlace, Places, decode_page, find_changes, find_place, page_number
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds
 from clew_projections.views import (
     ItemView,
@@ -56,6 +64,21 @@ class _Seen(Struct, frozen=True):
 
     stored: StoredView
     thread: ThreadView
+
+
+class _Level(Struct, frozen=True, kw_only=True):
+    """What is to be read of items in a thread, or in an ancestor of it as of a fork.
+
+    ``known`` are the ``wanted`` ones whose commits, at ``places`` or in the tail, are known. ``inherited`` are read
+    from the parent; ``unlisted``: its history alone says what the thread did to them.
+    """
+
+    current: CurrentThread
+    wanted: set[int]
+    known: set[int]
+    inherited: set[int]
+    places: CommitPlaces
+    unlisted: bool
 
 
 class StateFromViews:
@@ -133,50 +156,70 @@ class StateFromViews:
         if any(ordinal <= current.thread.inherited for ordinal in ordinals):
             # A thread does not say what was erased in those that it inherits from.
             await self._histories.refresh()
-        return await self._items(current, ordinals, deleted=deleted)
+        levels = [level := await self._level(current, ordinals, deleted=deleted)]
+        while level.inherited:
+            source = await self._forked_at(level.current.thread)
+            while max(level.inherited) <= source.thread.inherited and _changes_nothing(source):
+                source = await self._forked_at(source.thread)
+            levels.append(level := await self._level(source, level.inherited, deleted=deleted))
+        # Those of all ancestors are read together.
+        reads = await self._histories.read_each([level.places for level in levels])
+        views: dict[int, ItemView] = {}
+        for level, commits in zip(reversed(levels), reversed(reads), strict=True):
+            if not _changes_nothing(level.current):
+                views = inherit_items(views, level.current.thread.id)
+            views = await self._fold(level, commits, views, deleted=deleted)
+        shown = {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
+        return inherit_items(shown, current.thread.id) if len(levels) > 1 else shown
 
-    async def _items(self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool) -> dict[int, ItemView]:
+    async def _level(self, current: CurrentThread, ordinals: Collection[int], *, deleted: bool) -> _Level:
+        """Find where items are, of those that a thread has: in its own commits, and in those of its ancestors."""
         address, stored = Address(current.thread.tenant, current.thread.id), current.stored
         wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= current.thread.last_ordinal}
         own = {ordinal for ordinal in wanted if ordinal > current.thread.inherited}
         runs = await self._runs(address, stored, own)
+        overlay = stored.overlay if stored.overlay and stored.overlay.seq else _NOTHING
         places = {ordinal: _find(run, ordinal, stored) for ordinal, run in runs.items()}
-        places |= _find_overlaid(stored, wanted - own)
+        if overlay is not _NOTHING or stored.cleared:
+            places |= {ordinal: _find_overlaid(overlay, ordinal, stored) for ordinal in wanted - own}
         if not deleted:
             wanted -= {ordinal for ordinal, place in places.items() if place.deleted}
-        inherited = (wanted - own).difference(stored.overlay.scattered if stored.overlay else ())
         known = {ordinal: place.seqs for ordinal, place in places.items() if place.seqs and ordinal in wanted}
-        added = {ordinal for ordinal in wanted & own if ordinal > stored.last_ordinal}
+        large = {seq for run in runs.values() for seq in run.large}.union(overlay.large)
         seqs = sorted({seq for some in known.values() for seq in some})
-        large = {seq for run in runs.values() for seq in run.large}.union(
-            stored.overlay.large if stored.overlay else ()
+        return _Level(
+            current=current,
+            wanted=wanted,
+            known=known.keys() | {ordinal for ordinal in wanted & own if ordinal > stored.last_ordinal},
+            inherited=(wanted - own).difference(overlay.scattered),
+            places=CommitPlaces(address, seqs, frozenset(seqs) - large),
+            unlisted=overlay.scattered == ALL,
         )
+
+    async def _fold(
+        self, level: _Level, commits: list[Recorded] | Corrupt, begun: dict[int, ItemView], *, deleted: bool
+    ) -> dict[int, ItemView]:
+        """Fold items of a thread, or of an ancestor as of a fork, from what it inherits and from its own commits."""
+        current, wanted = level.current, level.wanted - (level.inherited - begun.keys())
+        address, views = level.places.address, dict[int, ItemView]()
         try:
-            begun = await self._inherit(current, inherited, deleted=deleted)
-            wanted -= inherited - begun.keys()
-            commits = await self._histories.read_at(address, seqs, frozenset(seqs) - large)
-            views = fold_items(wanted & (known.keys() | added | begun.keys()), [*commits, *current.tail], begun)
+            if isinstance(commits, Corrupt):
+                raise commits
+            if level.unlisted:
+                async for recorded in self._histories.after(address, 0):
+                    if recorded.position.seq > current.stored.seq:
+                        break
+                    begun |= advance_items(begun, recorded.commit, level.inherited)
+            views = fold_items(wanted & (level.known | begun.keys()), [*commits, *current.tail], begun)
         except Corrupt as fault:
             # The places may be wrong. If the log is, folding the history says so.
             _LOG.warning("reading messages of thread %s of tenant %s from its history: %s", *reversed(address), fault)
-            views = {}
         if missing := wanted - views.keys():
             views |= await self._histories.items_at(address, missing, current.thread.n)
         cleared = current.thread.cleared
         views = {ordinal: delete_item(view) if ordinal <= cleared else view for ordinal, view in views.items()}
-        return {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
-
-    async def _inherit(
-        self, current: CurrentThread, ordinals: Collection[int], *, deleted: bool
-    ) -> dict[int, ItemView]:
-        """Read items that a fork inherits, as it shows them before it changes them."""
-        if not ordinals:
-            return {}
-        source = await self._forked_at(current.thread)
-        while max(ordinals) <= source.thread.inherited and not source.tail and source.stored.overlay == Places():
-            source = await self._forked_at(source.thread)  # It changed nothing of what it inherits.
-        begun = await self._items(source, sorted(ordinals), deleted=deleted)
-        return inherit_items(begun, current.thread.id)
+        # A fork may have replaced what is erased.
+        return {ordinal: view for ordinal, view in views.items() if deleted or not view.deleted}
 
     async def _forked_at(self, fork: ThreadView) -> CurrentThread:
         """Read the thread that another was forked from, as it was then."""
@@ -213,6 +256,30 @@ class StateFromViews:
             seq = await self._histories.find_parent(parent)
             self._forked.put(key, seq)
         return seq
+
+    async def count(self, current: CurrentThread, ordinals: range) -> int:
+        """Count the items that exist among some ordinals, by what is stored of their places."""
+        deleted = await self._deleted(current, ordinals)
+        return len(ordinals) - len(deleted) if deleted is not None else len(await self.items(current, ordinals))
+
+    async def _deleted(self, current: CurrentThread, ordinals: range) -> set[int] | None:
+        """Return which of some ordinals were deleted, but for those that were cleared; ``None`` if that is not said."""
+        thread, stored = current.thread, current.stored
+        own = range(max(ordinals.start, thread.inherited + 1), min(ordinals.stop, stored.last_ordinal + 1))
+        runs = await self._runs(Address(thread.tenant, thread.id), stored, own)
+        overlay = stored.overlay or _NOTHING
+        if len(runs) < len(own) or overlay.scattered:
+            return None
+        deleted = {ordinal for ordinal, run in runs.items() if (find_place(run, ordinal, stored.seq) or _GONE).deleted}
+        if inherited := range(ordinals.start, min(ordinals.stop, thread.inherited + 1)):
+            before = await self._deleted(await self._forked_at(thread), inherited)
+            if before is None:
+                return None
+            here = {ordinal for ordinal, seq in overlay.deleted.items() if ordinal in inherited and seq <= stored.seq}
+            deleted |= before | here
+        for recorded in current.tail:
+            deleted.update(deleted_ordinals(recorded.commit) & set(ordinals))
+        return deleted
 
     async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
         """Find the ordinals of the items that were added under some ids, and maybe of others.
@@ -278,20 +345,25 @@ class StateFromViews:
         return await self._spent.find(address, command_id)
 
 
+def _changes_nothing(fork: CurrentThread) -> bool:
+    """Whether a fork shows what it inherits as its parent does."""
+    return not (fork.tail or (fork.stored.overlay and fork.stored.overlay.seq))
+
+
+_GONE: Final = ItemPlace(deleted=True)
+_NOTHING: Final = Places()
+
+
 def _find(run: Places, ordinal: int, view: StoredView) -> ItemPlace:
     """Return where an item is, as of a view; nowhere if the run does not say."""
     place = find_place(run, ordinal, view.seq) or ItemPlace()
     return ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
 
 
-def _find_overlaid(view: StoredView, ordinals: Collection[int]) -> dict[int, ItemPlace]:
-    """Return by ordinal the commits of a fork about what it inherits, as of a view."""
-    overlay = view.overlay or Places()
-    places = {ordinal: find_changes(overlay, ordinal, view.seq) for ordinal in ordinals}
-    return {
-        ordinal: ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
-        for ordinal, place in places.items()
-    }
+def _find_overlaid(overlay: Places, ordinal: int, view: StoredView) -> ItemPlace:
+    """Return the commits of a fork about an item that it inherits, as of a view."""
+    place = find_changes(overlay, ordinal, view.seq)
+    return ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
 
 
 def _readable(body: bytes, number: int, inherited: int) -> Places | None:

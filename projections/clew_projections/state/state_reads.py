@@ -100,6 +100,9 @@ class StateReads(Protocol):
     ) -> dict[int, ItemView]:
         """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
 
+    async def count(self, current: CurrentThread, ordinals: range) -> int:
+        """Count the items that exist among ordinals of ``current``, none of which was cleared."""
+
     async def find_items(self, current: CurrentThread, items: Collection[str]) -> set[int]:
         """Find the ordinals of the items that were added under some ids, and maybe of others; each id is checked."""
 

@@ -242,6 +242,8 @@ class Past:
         async for recorded in check_unbroken(hint, self._trail.forward(hint, Spot(0))):
             if isinstance(fold, ThreadAsOf) and recent is not None and recorded.commit.n == 1:
                 await self._inherit(fold, advance(fold.view, recorded))
+            if isinstance(fold, DiffFold) and fold.first is not None and (missing := fold.missing(recorded)):
+                fold.inherit(await self._current.inherited_items(address, missing, fold.first.position.seq))
             if not fold.add(recorded):
                 return
             if recent is not None:

@@ -303,7 +303,8 @@ def _erase(
     if not items:
         raise _not_found(command)
     last = items[-1]
-    if last.ordinal <= state.inherited and not isinstance(state.forked_from, UnsetType):
+    # What a fork itself wrote about an item is stored in the fork.
+    if last.ordinal <= state.inherited and last.n == 1 and not isinstance(state.forked_from, UnsetType):
         raise inherited_item(last.id, state.forked_from.thread)
     if last.erasure is not None:
         raise already_erased(f"{'Message' if isinstance(command, EraseMessage) else 'Item'} '{last.id}'", last.erasure)

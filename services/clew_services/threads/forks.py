@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
 from clew_events.commands import ForkThread
 from clew_events.error_texts import name_history, no_thread
-from clew_events.events import ForkedFrom
+from clew_events.events import ForkedFrom, ThreadEvent
 from clew_events.subjects import Address
 from clew_projections.history.histories import Histories
 from clew_projections.history.tenant_histories import TenantHistories
@@ -82,14 +83,32 @@ class Forks:
         if isinstance(at, int) and at != view.n:
             if at > view.n:
                 raise no_version(at, view.n)
-            view = await self._histories.thread_at(Address(tenant, command.parent), at)
+            view = await self._view_at(view, at)
         if not isinstance(at, str):
             return Origin(view, view.last_ordinal, view.messages)
         item = await self._current.item(present, at)
         if item is None or item.gone:
             raise no_item(command.parent, at)
-        later = range(item.ordinal + 1, view.last_ordinal + 1)
-        return Origin(view, item.ordinal, view.messages - len(await self._current.items(present, later)))
+        return Origin(view, item.ordinal, await self._current.count_until(present, item.ordinal))
+
+    async def _view_at(self, view: ThreadView, n: int) -> ThreadView:
+        """A thread as it was at an earlier version: from what came since, or else from all that came before."""
+        address, back = Address(view.tenant, view.id), view.n - n
+        if back >= len(view.commands):
+            return await self._histories.thread_at(address, n)
+        since = await self._histories.tail(address, view.commands[-1 - back].seq)
+        events = [event for recorded in since[:back] for event in recorded.commit.events]
+        if any(isinstance(event, ThreadEvent) for event in events):
+            return await self._histories.thread_at(address, n)
+        added, gone = (sum(event.effect == effect for event in events) for effect in ("creates", "deletes"))
+        return replace(
+            view,
+            n=n,
+            seq=view.commands[-1 - back].seq,
+            hash=since[0].commit.prev,
+            messages=view.messages - added + gone,
+            last_ordinal=view.last_ordinal - added,
+        )
 
     async def record(self, tenant: str, parent: str, fork: str) -> None:
         """Put a fork on record that is about to be made."""
