@@ -243,6 +243,22 @@ async def test_a_deleted_thread_is_restored_where_it_is_shown(stand: Stand) -> N
         await expect(page.get_by_role("button", name=undo)).to_have_count(0)
 
 
+async def test_a_thread_is_forked_at_the_commit_that_is_shown_and_leads_to_its_forks(stand: Stand) -> None:
+    thread = thread_id(await stand.writer.create(messages=(NewMessage(role="user", content="A name?"),)))
+    await stand.writer.add(thread, "Laika")
+    async with stand.entered(f"#thread/{thread}?at=1") as page:
+        await at(page, 1)
+        await page.get_by_role("button", name="Fork at commit 1").click()
+        forks = page.get_by_label("Forks")
+        await expect(forks).to_contain_text(f"Forked from {thread} at commit 1.")
+        await expect(page.locator(".message")).to_have_count(1)
+        fork = await page.locator("#thread-id").inner_text()
+        await stand.fed.feed()
+        await forks.get_by_role("link", name=f"{thread} at commit 1").click()
+        await expect(page.locator("#thread-id")).to_have_text(thread)
+        await expect(forks.get_by_role("link", name=fork)).to_be_visible()
+
+
 async def test_what_keeps_a_thread_and_what_was_erased_of_it_is_shown_with_the_certificate(stand: Stand) -> None:
     clew, thread = stand.composed, "thread_to_forget"
     secret = NewMessage(role="user", content="My card is 4111")

@@ -34,9 +34,12 @@ export class Api {
     return { value: JSON.parse(text), text, headers: answer.headers };
   }
 
-  /** Have something done that may be asked for twice. */
-  async post(path, signal = undefined) {
-    await this.#ask(path, {}, { signal, method: "POST" });
+  /** Have something done, with a body if one is given; the answer's value. It is done once, however often it is sent. */
+  async post(path, signal = undefined, body = null) {
+    const once = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const headers = { "Idempotency-Key": once, ...(body && { "Content-Type": "application/json" }) };
+    const answer = await this.#ask(path, {}, { signal, method: "POST", headers, body: body && JSON.stringify(body) });
+    return arrived(answer.json());
   }
 
   /** In what the log is known to be another than it was; nothing if it is not, or if that cannot be asked from here. */
@@ -62,7 +65,7 @@ export class Api {
     return answer.body;
   }
 
-  async #ask(path, parameters, { signal, method = "GET", headers = {} }) {
+  async #ask(path, parameters, { signal, method = "GET", headers = {}, body = undefined }) {
     const url = new URL(path, HERE);
     // An id such as ".." would lead elsewhere, encoded or not.
     if (url.pathname !== HERE.pathname + path) throw new Refused(400, { message: `'${decodeURIComponent(path)}' is not in this API.` });
@@ -71,6 +74,7 @@ export class Api {
     }
     const asking = {
       method,
+      body,
       headers: { Authorization: `Bearer ${this.#key}`, ...headers },
       credentials: "omit",
       cache: "no-store",

@@ -4,6 +4,7 @@ import { asked, blameShown } from "./blame.js";
 import { Commits } from "./commits.js";
 import { announce, fill, h, settled } from "./dom.js";
 import { count } from "./finding.js";
+import { forksShown } from "./forks.js";
 import { live } from "./live.js";
 import { moment } from "./moment.js";
 import { failure, gone, loading } from "./notices.js";
@@ -160,7 +161,7 @@ export function threadView(api, route) {
       const undo = !blame && found.thread === null && n === commits.total && !isErased(found) && restoration(api, id, signal, catchUp);
       const now = n === commits.total && !isErased(found);
       const kept = !blame && (now ? leaves.retentionNow(found.thread, about.holds, either) : leaves.retentionShown(found.thread, about.holds));
-      fill(panel, record, leaves.erasuresShown(about, signal), kept, blame ? blameShown(found) : stateShown(found, pages, signal), undo);
+      fill(panel, record, leaves.erasuresShown(about, signal), kept, blame ? blameShown(found) : stateShown(found, pages, signal), undo, !blame && found.thread !== null && forksShown(api, id, found.thread, n, either));
       reveal();
     } catch (fault) {
       if (brokenOff(fault) || mine.signal.aborted) return;
