@@ -1,4 +1,4 @@
-"""Items: adding 1, 20 and 100 in a commit, listing, popping, and finding one by an id that its caller chose."""
+"""Items: adding 1, 20 and 100 in a commit, listing, popping, forking, and finding one by its caller's own id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from bench.lane import Lane, in_turn
 from bench.load import Measured, Operation, closed_loop
-from bench.messages import LONG, TENANT, made, wait_until_projected
+from bench.messages import LONG, SHORT, TENANT, made, wait_until_projected
 from bench.service import service
 from clew_events import ids
 from clew_events.subjects import command_subject, query_subject
@@ -38,7 +38,11 @@ async def items(seconds: float) -> list[Lane]:
             adding = [await _alone(f"add {size} items over NATS", _adding(nc, size), seconds) for size in TOGETHER]
             listing = [await _alone(f"page of {size} items", _listing(nc, plain, size), seconds) for size in PAGES]
             finding = await _finding(nc, own, plain, seconds)
-            return [*adding, *listing, finding, await _alone("pop over NATS", _popping(nc, plain), seconds)]
+            short = (await made(clew, SHORT)).id
+            forking = await _forking(nc, plain, short, seconds)
+            chained = await _chained(nc, clew, plain, seconds)
+            popping = await _alone("pop over NATS", _popping(nc, plain), seconds)
+            return [*adding, *listing, finding, forking, chained, popping]
         finally:
             await nc.close()
 
@@ -69,6 +73,32 @@ def _listing(nc: Client, thread: str, size: int) -> Operation:
 
 def _popping(nc: Client, thread: str) -> Operation:
     return lambda _: _request(nc, command_subject(TENANT, "pop_item"), {"thread_id": thread})
+
+
+async def _forking(nc: Client, long: str, short: str, seconds: float) -> Lane:
+    def fork(parent: str) -> Operation:
+        return lambda _: _request(nc, command_subject(TENANT, "fork_thread"), {"parent": parent})
+
+    ours, theirs = await in_turn(
+        lambda: closed_loop(fork(long), workers=1, seconds=seconds),
+        lambda: closed_loop(fork(short), workers=1, seconds=seconds),
+    )
+    return Lane(name=f"fork of {LONG:,} items", clew=ours, raw_name=f"of {SHORT}", raw=theirs, goal=0.8)
+
+
+async def _chained(nc: Client, clew: compose.Clew, plain: str, seconds: float) -> Lane:
+    last = plain
+    for step in range(10):
+        parent, last = last, f"thread_step_{step}_{ids.random_id('')}"
+        await _request(nc, command_subject(TENANT, "fork_thread"), {"parent": parent, "thread_id": last})
+        await _request(nc, command_subject(TENANT, "add_items"), {"thread_id": last, "items": [_CALL] * 2})
+    await wait_until_projected(clew)
+    ours, theirs = await in_turn(
+        lambda: closed_loop(_listing(nc, last, PAGES[0]), workers=1, seconds=seconds),
+        lambda: closed_loop(_listing(nc, plain, PAGES[0]), workers=1, seconds=seconds),
+    )
+    name = f"page of {PAGES[0]} items, two of each of ten forks"
+    return Lane(name=name, clew=ours, raw_name="of one thread", raw=theirs, goal=0.67)
 
 
 async def _finding(nc: Client, own: str, plain: str, seconds: float) -> Lane:

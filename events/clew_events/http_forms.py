@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.content import Anchor, Disposal
+from clew_events.events import ForkedFrom
 from clew_events.ids import Code, ItemId, ThreadId
 from clew_events.items import Items
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
@@ -37,20 +38,32 @@ Include = Literal[
 
 
 class CreateThreadBody(Request, frozen=True, kw_only=True):
-    """The body of ``POST /v1/threads``."""
+    """The body of ``POST /v1/threads``. It may be a thread as it is answered: its id and times are ignored."""
 
     messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
     expires_after: ExpiresAfterIn | None = None
+    id: str | None = None
+    object: Literal["thread"] = "thread"
+    created_at: int | None = None
+    expires_at: int | None = None
 
 
 class ModifyThreadBody(Request, frozen=True, kw_only=True):
-    """The body of ``POST /v1/threads/{thread_id}``. What is left out stays as it is."""
+    """The body of ``POST /v1/threads/{thread_id}``. What is left out stays as it is.
+
+    It may be the thread as it is answered: its times are ignored, and the other fields that Clew sets have to be right.
+    """
 
     metadata: MetadataIn | UnsetType | None = UNSET
     tool_resources: ToolResourcesIn | UnsetType | None = UNSET
     expires_after: ExpiresAfterIn | UnsetType | None = UNSET
+    id: str | None = None
+    object: Literal["thread"] = "thread"
+    created_at: int | None = None
+    expires_at: int | None = None
+    forked_from: ForkedFrom | UnsetType = UNSET
 
 
 class ModifyMessageBody(Request, frozen=True, kw_only=True):

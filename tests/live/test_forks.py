@@ -394,3 +394,18 @@ async def test_forks_are_listed_and_a_search_names_those_that_show_what_it_finds
         filtered = await call(clew, "GET", f"/v1/threads/{parent}/forks?query={quote(query)}")
         assert json.loads(filtered.body)["data"] == []
         assert (await call(clew, "GET", "/v1/threads/thread_none/forks")).status == 404
+
+
+async def test_a_fork_can_be_sent_back_as_it_is_answered_and_is_created_over_http(clew: Clew) -> None:
+    created = json.loads((await call(clew, "POST", "/v1/threads", b'{"metadata": {"a": "b"}}')).body)
+    assert (await call(clew, "POST", "/v1/threads", json.dumps(created).encode())).status == 200
+    parent = f"/v1/threads/{created['id']}"
+    fork = json.loads((await call(clew, "POST", f"{parent}/fork", b'{"at": 1}')).body)
+    assert (fork["metadata"], fork["forked_from"]["thread"]) == ({"a": "b"}, created["id"])
+    changed = {**fork, "metadata": {"a": "c"}}
+    answer = await call(clew, "POST", f"/v1/threads/{fork['id']}", json.dumps(changed).encode())
+    assert json.loads(answer.body) == changed
+    for wrong in ({"id": created["id"]}, {"forked_from": {**fork["forked_from"], "n": 2}}):
+        refused = await call(clew, "POST", f"/v1/threads/{fork['id']}", json.dumps(changed | wrong).encode())
+        assert (refused.status, refused.error["param"]) == (400, *wrong)
+    assert (await call(clew, "POST", "/v1/threads", json.dumps(fork).encode())).error["param"] == "forked_from"

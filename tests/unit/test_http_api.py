@@ -282,6 +282,7 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         # By answers, which can be sent back.
         shown = path.endswith("/messages") and name in {"id", "thread_id"}
         shown |= path in {"/v1/conversations", f"/v1/conversations/{CONVERSATION_ID}"} and name == "id"
+        shown |= method == "POST" and path in {"/v1/threads", f"/v1/threads/{ID}"} and name == "id"
         code = "invalid_type" if shown else "unknown_parameter"
         assert (refused.status, refused.error["code"], refused.error["param"]) == (400, code, name)
     assert clew.asked == []

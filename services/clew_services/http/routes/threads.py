@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UnsetType
 
 from clew_events import error_texts
 from clew_events.commands import CreateThread, DeleteThread, EraseThread, ForkThread, RestoreThread, UpdateThread
@@ -66,6 +67,7 @@ class Threads:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
         thread_id = call.thread_id
         body = await call.body(ModifyThreadBody)
+        await self._check_sent_back(call, thread_id, body)
         return await self._commands.answer(
             call,
             UpdateThread(
@@ -75,6 +77,19 @@ class Threads:
                 expires_after=body.expires_after,
             ),
         )
+
+    async def _check_sent_back(self, call: Call, thread_id: str, body: ModifyThreadBody) -> None:
+        """Check that a thread that is sent back is the one of the path."""
+        if body.id not in {None, thread_id}:
+            raise Invalid(f"Invalid 'id': '{body.id}'. The thread's id is '{thread_id}'.", param="id")
+        if isinstance(body.forked_from, UnsetType):
+            return
+        found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=thread_id))
+        if found.thread is None or found.thread.forked_from != body.forked_from:
+            raise Invalid(
+                "Invalid 'forked_from': what a thread was forked from does not change, and this is another.",
+                param="forked_from",
+            )
 
     async def patch_thread(self, call: Call) -> Answer:
         """``PATCH /v1/threads/{thread_id}``: single metadata keys are set and unset."""
