@@ -314,9 +314,9 @@ class SetRetention(TenantCommand, frozen=True, kw_only=True):
     """Set the policy of retention of this name, a code, in place of one that has it: it deletes or erases old threads.
 
     It is for the threads that match ``where``, or for all, once they are ``after_days`` old, counted since they were
-    ``created`` or last ``changed``. Held threads are left out. ``then`` says whether they are deleted or erased;
-    ``erase_after_days``, only with ``delete``, that they are erased so many days later. A policy for all threads there
-    are takes ``confirm``.
+    ``created`` here or last ``changed``, or since the ``original`` of one that was imported was created. Held threads
+    are left out. ``then`` says whether they are deleted or erased; ``erase_after_days``, only with ``delete``, that
+    they are erased so many days later. A policy for all threads there are takes ``confirm``.
     """
 
     named: ClassVar[str] = "SetRetention"

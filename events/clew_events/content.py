@@ -6,17 +6,23 @@ that the API returns are rendered from them.
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Role = Literal["user", "assistant"]
 Detail = Literal["auto", "low", "high"]
 ToolName = Literal["code_interpreter", "file_search"]
 ExpiryAnchor = Literal["created_at", "last_active_at"]
 Metadata = dict[str, str]
-Anchor = Literal["created", "changed"]
-"""From when a policy of retention counts its days: a thread's creation, or its latest use."""
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A time with its offset."""
+Anchor = Literal["created", "changed", "original"]
+"""From when a policy of retention counts its days: a thread's first commit, its latest use, or ``created_at``.
+
+The first and the last differ for threads that were imported alone.
+"""
 Disposal = Literal["delete", "erase"]
 """What becomes of a thread when its time is over."""
 
@@ -129,3 +135,16 @@ class ExpiresAfter(Struct, frozen=True, gc=False):
 
     anchor: ExpiryAnchor
     days: int
+
+
+class Provenance(Struct, frozen=True, omit_defaults=True):
+    """Where a thread was before it was imported.
+
+    ``source`` is the kind of the source, ``id`` the thread's id there, ``file`` the SHA-256 of the file that it came
+    in, and ``created_at`` when it was created there, if that is known.
+    """
+
+    source: str
+    id: str
+    file: str
+    created_at: Instant | None = None

@@ -14,12 +14,13 @@ the old tag moves to :mod:`clew_events.upcast`. The tests compare stored bytes.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal, TypeVar, cast, final, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from clew_events import ids
-from clew_events.content import Anchor, Disposal, ExpiresAfter, Message, Metadata, ToolResources
+from clew_events.content import Anchor, Disposal, ExpiresAfter, Instant, Message, Metadata, Provenance, ToolResources
 
 Effect = Literal["creates", "changes", "deletes"]
 """What an event does to the thread or the item that it is about."""
@@ -95,6 +96,11 @@ class ThreadEvent(Struct, frozen=True, gc=False):
         """The commit of another thread that this event says the thread was forked at; ``None`` if it says none."""
         return None
 
+    @property
+    def original_time(self) -> datetime | None:
+        """When the thread was created where it was before it was imported; ``None`` if this does not tell."""
+        return None
+
 
 class TenantEvent(ThreadEvent, frozen=True):
     """An event of a tenant's own history, which is stored as a thread's is and is about no thread."""
@@ -108,6 +114,11 @@ class ItemEvent(Struct, frozen=True, gc=False):
     API has them, or its JSON as it was given, ``body``.
     """
 
+    @property
+    def original_time(self) -> datetime | None:
+        """When the item came to be where it was before it was imported; ``None`` if this does not tell."""
+        return None
+
 
 @final
 class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreated"):
@@ -115,6 +126,8 @@ class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreat
 
     A fork shows the items that it inherits, and goes on counting after them. Its metadata and tool resources are its
     own.
+
+    ``imported`` says where it was before, if it was imported.
     """
 
     effect: ClassVar[Effect] = "creates"
@@ -122,6 +135,12 @@ class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreat
     forked_from: ForkedFrom | UnsetType = UNSET
     metadata: Content[Metadata] = {}
     tool_resources: Content[ToolResources] = ToolResources()
+    imported: Content[Provenance | UnsetType] = UNSET
+
+    @property
+    def original_time(self) -> datetime | None:
+        """When the thread was created where it was before."""
+        return None if isinstance(self.imported, UnsetType) else self.imported.created_at
 
     @property
     def parent(self) -> ForkedFrom | None:
@@ -159,7 +178,10 @@ class ExpiryUpdated(ThreadEvent, frozen=True, tag_field="type", tag="ExpiryUpdat
 
 @final
 class ItemAdded(ItemEvent, frozen=True, tag_field="type", tag="ItemAdded"):
-    """An item was put at the end of the thread, under the next ordinal."""
+    """An item was put at the end of the thread, under the next ordinal.
+
+    ``created_at`` is when it came to be, where that was before, as of an item that was imported.
+    """
 
     effect: ClassVar[Effect] = "creates"
 
@@ -167,6 +189,12 @@ class ItemAdded(ItemEvent, frozen=True, tag_field="type", tag="ItemAdded"):
     ordinal: int
     message: Content[Message | UnsetType] = UNSET
     body: Content[Raw | UnsetType] = UNSET
+    created_at: Content[Instant | UnsetType] = UNSET
+
+    @property
+    def original_time(self) -> datetime | None:
+        """When the item came to be where it was before."""
+        return None if isinstance(self.created_at, UnsetType) else self.created_at
 
 
 @final

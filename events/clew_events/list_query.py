@@ -118,9 +118,10 @@ Test = MetadataTest | TimeTest | NumberTest | ActorTest | IdTest | HoldTest | Fo
 class Condition(Request, frozen=True, kw_only=True):
     """A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
 
-    ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
-    their actors, ``messages`` is the number of items of all types, and ``hold`` a legal hold. ``expires_at`` is when
-    the thread expires: no bound holds for one that does not. ``forked_from`` is the thread that a fork was forked from.
+    ``recorded`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
+    their actors. ``created`` is ``recorded`` or, of a thread that was imported, when its original was created.
+    ``messages`` is the number of items of all types, and ``hold`` a legal hold. ``expires_at`` is when the thread
+    expires: no bound holds for one that does not. ``forked_from`` is the thread that a fork was forked from.
     """
 
     every: tuple[Condition, ...] | None = field(default=None, name="and")
@@ -128,6 +129,7 @@ class Condition(Request, frozen=True, kw_only=True):
     no: Condition | None = field(default=None, name="not")
     metadata: MetadataTest | None = None
     created: TimeTest | None = None
+    recorded: TimeTest | None = None
     updated: TimeTest | None = None
     messages: NumberTest | None = None
     created_by: ActorTest | None = None

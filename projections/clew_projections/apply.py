@@ -7,6 +7,7 @@ impossible item.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Final, TypeVar, assert_never
 
 from msgspec import UNSET, Raw
@@ -60,17 +61,25 @@ def advance(view: View, recorded: Recorded) -> View:
         check_item(view, event)
         view = evolve(view, event)
     spent = SpentId(commit.id, recorded.position.seq)
+    created_at = view.created_at or _original_time(commit)
     return replace(
         view,
         n=commit.n,
         seq=recorded.position.seq,
         hash=recorded.hash,
-        created_at=view.created_at or commit.at,
+        created_at=created_at,
+        imported_at=commit.at if view.n == 0 and created_at < commit.at else view.imported_at,
         updated_at=commit.at,
         last_active_at=commit.at if is_activity(commit) else view.last_active_at,
         deleted_at=None if view.status in {"absent", "open"} else view.deleted_at or commit.at,
         commands=(*view.commands[1 - REMEMBERED_COMMANDS :], spent),
     )
+
+
+def _original_time(first: Commit) -> datetime:
+    """When the thread of a first commit was created, here or, if it was imported, where it was before."""
+    threads = (event for event in first.events if isinstance(event, ThreadEvent))
+    return min(first.at, *(event.original_time or first.at for event in threads))
 
 
 def advance_stored(
@@ -277,7 +286,8 @@ def fold_items(
 def _item_after(view: ItemView | None, commit: Commit, event: AboutItem) -> ItemView:
     if event.effect == "creates":
         ordinal = ordinal_of(event)
-        view = ItemView(id=event.item, thread=commit.thread, ordinal=ordinal, n=commit.n, created_at=commit.at)
+        created_at = event.original_time or commit.at
+        view = ItemView(id=event.item, thread=commit.thread, ordinal=ordinal, n=commit.n, created_at=created_at)
     now = replace(_known_item(view, (event.item,), commit), n=commit.n)
     match event:
         case ItemAdded() | ItemReplaced():

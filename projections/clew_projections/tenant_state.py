@@ -31,8 +31,8 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True, dict=True):
     """What becomes of the threads that match ``where`` once they are ``after_days`` old.
 
     ``where`` is a condition of lists in JSON, and null where the policy is for all threads. The days count since a
-    thread was ``created``, or last ``changed``. It is then deleted, and erased ``erase_after_days`` later if that is
-    given; or erased at once.
+    thread's first commit (``created``), since it was last ``changed``, or since its ``original`` was created. It
+    is then deleted, and erased ``erase_after_days`` later if that is given; or erased at once.
     """
 
     name: str

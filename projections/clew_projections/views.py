@@ -36,7 +36,8 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     """A thread at a commit. It does not grow with the thread.
 
     ``created_at`` and ``updated_at`` are the times of the first and latest commit, and ``last_active_at`` is that of
-    the latest by which somebody made use of the thread: not one that deletes it, is about a hold, or erases.
+    the latest by which somebody made use of the thread: not one that deletes it, is about a hold, or erases. Of a
+    thread that was imported ``created_at`` is earlier, its original's, and ``imported_at`` is that of the first commit.
     ``commands`` are the ids behind the last 100 commits, oldest first: the last entry is for commit ``n``, the one
     before for ``n - 1``. A deleted thread keeps its view, with ``status`` ``deleted``, and since when it is
     (``deleted_at``).
@@ -48,10 +49,16 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     seq: int = 0
     hash: str | None = None
     created_at: datetime | None = None
+    imported_at: datetime | UnsetType = UNSET
     updated_at: datetime | None = None
     last_active_at: datetime | None = None
     deleted_at: datetime | None = None
     commands: tuple[SpentId, ...] = ()
+
+    @property
+    def recorded_at(self) -> datetime | None:
+        """The time of the first commit."""
+        return self.created_at if isinstance(self.imported_at, UnsetType) else self.imported_at
 
     @property
     def expires_at(self) -> datetime | None:
@@ -61,7 +68,7 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
         """
         if self.expires_after is None or self.status != "open":
             return None
-        anchor = self.created_at if self.expires_after.anchor == "created_at" else self.last_active_at
+        anchor = self.recorded_at if self.expires_after.anchor == "created_at" else self.last_active_at
         try:
             return (anchor or self.updated_at or _NEVER) + timedelta(days=self.expires_after.days)
         except OverflowError:

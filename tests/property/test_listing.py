@@ -227,7 +227,7 @@ policies = st.builds(
     RetentionPolicy,
     name=st.sampled_from(["first", "second", "third"]),
     after_days=st.integers(1, 2),
-    since=st.sampled_from(["created", "changed"]),
+    since=st.sampled_from(["created", "changed", "original"]),
     where=st.none() | conditions.map(encode_condition),
     then=st.sampled_from(["delete", "erase"]),
     erase_after_days=st.none() | st.just(1),

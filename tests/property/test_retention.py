@@ -11,9 +11,10 @@ from typing import Final
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from clew_events.commit import Position, Recorded
-from clew_events.content import ExpiresAfter
+from clew_events.content import ExpiresAfter, Provenance
 from clew_events.events import (
     ErasureRequested,
     Event,
@@ -44,7 +45,7 @@ POLICIES = st.builds(
     RetentionPolicy,
     name=st.sampled_from(["first", "second"]),
     after_days=st.integers(1, 3),
-    since=st.sampled_from(["created", "changed"]),
+    since=st.sampled_from(["created", "changed", "original"]),
     where=st.sampled_from([None, SECRET]),
     then=st.sampled_from(["delete", "erase"]),
     erase_after_days=st.none() | st.integers(1, 2),
@@ -67,6 +68,7 @@ class Truth(Struct):
     """What is true of the thread, by the true time."""
 
     created: datetime
+    original: datetime
     used: datetime
     deleted: datetime | None = None
     erased: bool = False
@@ -84,7 +86,8 @@ class Truth(Struct):
 class World:
     """One thread of a tenant, and one machine, whose clock is also that of the NATS server."""
 
-    def __init__(self) -> None:
+    def __init__(self, imported: int = 0) -> None:
+        """``imported`` is how many days before it was imported the thread was created; 0 if it was created here."""
         self.time = START
         self.ahead = timedelta()
         self.wrong_since = START
@@ -92,14 +95,16 @@ class World:
         self.booted = START
         self.view = absent("default", THREAD)
         self.views: list[ThreadView] = []
-        self.truth = Truth(START, START)
+        self.truth = Truth(START, START, START)
         self.rules = TenantState()
         self.ruled = START
         self.written = 0
         self.looks: Looks | None = None
         self.wait(STEADY + HOUR)
         self.truth.created = self.time
-        self.commit(CREATED)
+        self.truth.original = self.time - imported * DAY
+        origin = Provenance("chatgpt", "1", "0" * 64, self.truth.original)
+        self.commit(replace(CREATED, imported=origin) if imported else CREATED)
 
     def commit(self, *events: Event, used: bool = True) -> None:
         """Add a commit of the thread."""
@@ -155,7 +160,8 @@ class World:
             assert now - truth.used >= timedelta(days=truth.expires)
             return
         policy = self.rules.policies[removal.policy]
-        age, over = now - (truth.created if policy.since == "created" else truth.used), timedelta(policy.after_days)
+        since = {"created": truth.created, "changed": truth.used, "original": truth.original}[policy.since]
+        age, over = now - since, timedelta(policy.after_days)
         assert policy.where is None or truth.secret
         assert age >= over
         if removal.action == "erase" and policy.then == "delete":
@@ -230,19 +236,24 @@ A_DAY: Final = RetentionPolicy(
 )
 
 
-@example([A_DAY], [("wait", 60), ("release", 0), ("wait", 3)], A_DAY, ["hold"])
-@example([A_DAY], [("wait", 60), ("restore", 0), ("wait", 3)], A_DAY, [])
+@example([A_DAY], [("wait", 60), ("release", 0), ("wait", 3)], A_DAY, ["hold"], 0)
+@example([A_DAY], [("wait", 60), ("restore", 0), ("wait", 3)], A_DAY, [], 0)
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(POLICIES, max_size=2),
     st.lists(STEPS, max_size=15),
     POLICIES,
     SECRETS,
+    st.integers(0, 3),
 )
 def test_no_thread_goes_early_and_none_stays_when_clocks_are_right(
-    policies: list[RetentionPolicy], steps: list[tuple[str, int]], other: RetentionPolicy, secrets: list[str]
+    policies: list[RetentionPolicy],
+    steps: list[tuple[str, int]],
+    other: RetentionPolicy,
+    secrets: list[str],
+    imported: int,
 ) -> None:
-    world = World()
+    world = World(imported)
     world.rule(*policies)
     for secret in secrets:
         world.step(secret, 0)

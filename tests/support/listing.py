@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 from msgspec import Raw, Struct
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from clew_events.commit import Position, Recorded
-from clew_events.content import ExpiresAfter, Message, Text, ToolResources
+from clew_events.content import ExpiresAfter, Message, Provenance, Text, ToolResources
 from clew_events.events import (
     Event,
     ExpiryUpdated,
@@ -54,6 +55,8 @@ KEYS = ("plan", "n", "")
 VALUES = ("gold", "golden", "silver", "1", "2.5", "-10", "1e400", "", "é", "\U0010ffff")
 WORDS = ("refund", "policy", "NEAR", "déjà", "x")
 ACTORS = ("ada", "bob")
+IMPORTED = {"1": 1, "2.5": 2, "-10": -1}
+"""How many days before anything happened here the original of a thread with this number was created."""
 HOLDS = ("case-1", "case-11", "se-1")
 EXPIRIES = {
     "old": ExpiresAfter("created_at", 1),
@@ -151,7 +154,7 @@ class World:
         body = Raw(encode({"role": "user", "content": payload.get("text", ""), "metadata": metadata}))
         newest = item_id(max(kept.texts), view.id) if kept is not None and kept.texts else None
         if view.n == 0:
-            created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
+            created = _created(view.id, metadata)
             if what == "end":
                 created = forked(2, thread=PARENTS[len(payload.get("text", "")) % 2], metadata=metadata)
             return [created, added] if what == "say" else [created]
@@ -181,6 +184,13 @@ class World:
                 return []
 
 
+def _created(thread: str, metadata: dict[str, str]) -> ThreadCreated:
+    created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
+    if (days := IMPORTED.get(metadata.get("n", ""))) is None:
+        return created
+    return replace(created, imported=Provenance("chatgpt", thread, "0" * 64, NOON - timedelta(days=days)))
+
+
 def holds(condition: Condition, kept: Kept) -> bool:
     """Whether a condition holds for a thread, by the letter of its documentation."""
     view = kept.view
@@ -193,6 +203,7 @@ def holds(condition: Condition, kept: Kept) -> bool:
         parts.append(_metadata(condition.metadata, view.metadata))
     for time, moment in (
         (condition.created, view.created_at),
+        (condition.recorded, view.recorded_at),
         (condition.updated, view.updated_at),
         (condition.expires_at, view.expires_at),
     ):
@@ -303,6 +314,7 @@ _leaves: st.SearchStrategy[Condition] = st.one_of(
     st.builds(Condition, metadata=st.builds(MetadataTest, key=st.sampled_from(KEYS), gte=_bound, lt=_bound)),
     st.builds(Condition, metadata=st.builds(MetadataTest, key=st.sampled_from(KEYS), eq=st.sampled_from(VALUES))),
     st.builds(Condition, created=st.builds(TimeTest, gt=_moments, lte=_moments)),
+    st.builds(Condition, recorded=st.builds(TimeTest, gt=_moments, lte=_moments)),
     st.builds(Condition, updated=st.builds(TimeTest, gte=_moments, lt=_moments)),
     st.builds(Condition, expires_at=st.builds(TimeTest, gt=_dues, lte=_dues)),
     st.builds(Condition, messages=st.builds(NumberTest, eq=_few, gt=_few, lte=_few)),

@@ -172,6 +172,7 @@ TABLES = {
     6: "ce8e1deb09dcb74b",
     7: "ce8e1deb09dcb74b",
     8: "a63ff55e835fd02a",
+    9: "68bfcce2b4de4d33",
 }
 """Of each format, the digest of its tables."""
 

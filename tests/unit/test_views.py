@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.commit import Recorded
-from clew_events.content import Attachment, ExpiresAfter, ExpiryAnchor, Tool, ToolResources
+from clew_events.content import Attachment, ExpiresAfter, ExpiryAnchor, Provenance, Tool, ToolResources
 from clew_events.errors import Corrupt
 from clew_events.events import (
     ErasedItemEvent,
@@ -30,7 +30,7 @@ from clew_events.events import (
     type_of,
 )
 from clew_events.ids import item_id
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, is_activity, item_ids
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, fold_items, is_activity, item_ids
 from clew_projections.views import SpentId, ThreadView, absent, decode_stored, decode_thread, encode
 from support.commits import CREATED, NOON, THREAD, added, advance_one, chain, commit
 
@@ -106,6 +106,20 @@ def test_a_thread_is_due_by_its_creation_or_its_last_use_if_it_is_open_and_expir
     assert due("created_at", 1, [ThreadDeleted()]) is None
     assert due("created_at", 1, [ThreadDeleted()], [ThreadRestored()]) == NOON + timedelta(days=1, seconds=1)
     assert due("created_at", 1, [ExpiryUpdated(expires_after=None)]) is None
+
+
+def test_an_imported_thread_shows_when_it_was_created_and_expires_by_when_it_was_imported() -> None:
+    before, imported_at = NOON - timedelta(days=400), NOON + timedelta(seconds=1)
+    created = replace(CREATED, imported=Provenance("chatgpt", "1", "0" * 64, before))
+    expiry = ExpiryUpdated(expires_after=ExpiresAfter("created_at", 30))
+    history = chain([created, replace(added(1), created_at=before), expiry], [added(2)])
+    view = folded(history)
+    assert (view.created_at, view.recorded_at) == (before, imported_at)
+    assert view.expires_at == imported_at + timedelta(days=30)
+    items = fold_items((1, 2), history)
+    assert [items[1].created_at, items[2].created_at] == [before, NOON + timedelta(seconds=2)]
+    late = replace(CREATED, imported=Provenance("chatgpt", "1", "0" * 64, NOON + timedelta(days=1)))
+    assert folded(chain([late])).created_at == imported_at
 
 
 def test_a_thread_of_a_clock_at_the_end_of_the_calendar_is_due_then() -> None:

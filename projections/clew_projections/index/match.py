@@ -71,7 +71,12 @@ def _passes(name: str, test: Test, thread: MatchedThread) -> bool:
         case MetadataTest():
             return _metadata(test, view)
         case TimeTest():
-            times = {"created": view.created_at, "updated": view.updated_at, "expires_at": view.expires_at}
+            times = {
+                "created": view.created_at,
+                "recorded": view.recorded_at,
+                "updated": view.updated_at,
+                "expires_at": view.expires_at,
+            }
             return _time(test, times[name])
         case NumberTest():
             within = all(compare(view.messages, bound) for compare, bound in _bounds(test))

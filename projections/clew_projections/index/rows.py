@@ -39,6 +39,7 @@ class Row(NamedTuple):
     n: int
     hash: str
     created: int
+    recorded: int
     updated: int
     active: int
     expires_at: int | None
@@ -52,7 +53,7 @@ class Row(NamedTuple):
     shown: bytes
 
 
-CONSTANT: Final = frozenset({"no", "tenant", "id", "created", "created_by", "forked_from", "inherited"})
+CONSTANT: Final = frozenset({"no", "tenant", "id", "created", "recorded", "created_by", "forked_from", "inherited"})
 """The columns that the first commit of a thread sets for good."""
 COLUMNS: Final = ", ".join(Row._fields)
 OPTIONAL: Final = frozenset({"expires_at"})
@@ -89,6 +90,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
         seq=row.seq,
         hash=row.hash,
         created_at=moment(row.created),
+        imported_at=moment(row.recorded) if row.recorded != row.created else UNSET,
         updated_at=moment(row.updated),
         last_active_at=moment(row.active),
     )
@@ -96,7 +98,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
 
 def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: str) -> Row:
     """Return the row of a thread with at least one commit. The row of a deleted thread has no content."""
-    if view.created_at is None or view.updated_at is None or view.hash is None:
+    if view.created_at is None or view.recorded_at is None or view.updated_at is None or view.hash is None:
         raise AssertionError("a row is written because of a commit")
     deleted = view.status != "open"
     updated = micros(view.updated_at)
@@ -109,6 +111,7 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         n=view.n,
         hash=view.hash,
         created=micros(view.created_at),
+        recorded=micros(view.recorded_at),
         updated=updated,
         active=micros(view.last_active_at or view.updated_at),
         expires_at=micros(due) if (due := view.expires_at) is not None else None,

@@ -14,8 +14,8 @@ from clew_projections.index.rows import micros
 class DueQuestion(NamedTuple):
     """A question for threads that are due by a time.
 
-    By ``policy`` they are the ones created or last used by then, ``deleted`` ones or open ones that match ``where``;
-    without one, those that expire by then.
+    By ``policy`` they are the ones recorded, last used or (``original``) created by then, ``deleted`` ones or open ones
+    that match ``where``; without one, those that expire by then.
     """
 
     number: int
@@ -62,14 +62,17 @@ def find_suspects(
     column = "t.created" if question.policy is not None else "t.expires_at"
     threads = _EXPIRING if question.policy is None else _DELETED if question.deleted else _OPEN
     used = until if question.policy is not None and question.since == "changed" else _END
+    # No thread is recorded before it was created, so the order by that serves for both.
+    recorded = until if question.policy is not None and question.since != "original" else _END
     if question.where is not None and not question.deleted:  # the row of a deleted thread has no metadata
         # SQLite finds no plan by a partial index if a part of what is required is constantly false.
         matching = Conditions(connection, owner[0]).sql(question.where)
         where = Sql(f"iif({matching.text}, 1, 0)", matching.values)
     found = connection.execute(
         f"SELECT t.id, t.seq, {column} FROM thread t INDEXED BY {threads} AND t.tenant = ? AND {column} <= ? "
-        f"AND ({column}, t.id) > (?, ?) AND t.active <= ? AND {where.text} ORDER BY {column}, t.id LIMIT ?",
-        (owner[0], until, after.time if after.id else -_END, after.id, used, *where.values, limit),
+        f"AND ({column}, t.id) > (?, ?) AND t.recorded <= ? AND t.active <= ? AND {where.text} "
+        f"ORDER BY {column}, t.id LIMIT ?",
+        (owner[0], until, after.time if after.id else -_END, after.id, recorded, used, *where.values, limit),
     )
     return [*map(Suspect._make, found)]
 

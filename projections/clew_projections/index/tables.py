@@ -6,6 +6,7 @@ these threads, indexed by both times, so that the newest threads with a value ar
 and last changed a thread are terms too, under negative keys. Times are in microseconds since 1970.
 
 ``deleted`` is 1 for a deleted thread, 2 for an erased one, and 3 for what is no thread: a tenant's own history.
+``created`` is when a thread was created, and ``recorded`` the time of its first commit, later where it was imported.
 ``active`` is when somebody last made use of a thread, and ``expires_at`` when it is due to be removed, null if never.
 ``shown`` is the listed form of a thread, as JSON. ``hold`` has the names of its legal holds, deleted or not, with a
 space before and after each. ``forked_from`` is the thread that it was forked from, or empty, and ``inherited`` the last
@@ -27,7 +28,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 8
+INDEX_FORMAT: Final = 9
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, get_args
 
 import click
 import msgspec
@@ -59,9 +59,9 @@ def command() -> None:
 @click.option("--after", "after_days", type=_Days(), required=True, help="How old a thread is then, such as 90d.")
 @click.option(
     "--since",
-    type=click.Choice(["created", "changed"]),
+    type=click.Choice(get_args(Anchor)),
     required=True,
-    help="From when the days count: the thread's creation, or its latest use.",
+    help="From when the days count: the thread's first commit, its latest use, or, if imported, its creation before.",
 )
 @click.option(
     "--then",

@@ -138,7 +138,11 @@ class Lists:
             return None
         where = () if command.where is None else (command.where,)
         age = TimeTest(lte=now - timedelta(days=command.after_days))
-        due = Condition(created=age) if command.since == "created" else Condition(updated=age)
+        due = {
+            "created": Condition(recorded=age),
+            "changed": Condition(updated=age),
+            "original": Condition(created=age),
+        }[command.since]
         standing = (await self.tenants.state(tenant)).holds.values()
         try:
             return Impact(

@@ -1,6 +1,7 @@
 """When a thread is due to be removed, how, and by which rule. Pure: every time follows from the log.
 
-A policy counts its days from the thread's creation or from when somebody last made use of it. From then on the thread
+A policy counts its days from the thread's first commit, from when somebody last made use of it, or from when it was
+created, which is earlier for one that was imported. From then on the thread
 is deleted, or erased, or first deleted and some days later erased. A thread that somebody else deleted is not removed
 earlier than it would have been, and stays no longer: its days of being deleted count from when it was deleted, or from
 when the policy would have deleted it, whichever is later. What a thread says itself, ``expires_after``, deletes it;
@@ -63,7 +64,8 @@ def judge(matched: MatchedThread, rules: TenantState) -> Verdict:
 def _by(policy: RetentionPolicy, matched: MatchedThread) -> Removal | None:
     """What a policy is to do with a thread; ``None`` if nothing."""
     thread = matched.view
-    since = thread.created_at if policy.since == "created" else thread.last_active_at or thread.updated_at
+    used = thread.last_active_at or thread.updated_at
+    since = {"created": thread.recorded_at, "changed": used, "original": thread.created_at}[policy.since]
     if since is None or thread.status not in {"open", "deleted"}:
         return None
     if policy.condition is not None and not match(policy.condition, matched):

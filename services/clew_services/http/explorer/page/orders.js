@@ -18,7 +18,7 @@ export async function ordersFor(api, id, thread, signal) {
 
 /** Such as "deleted 90 days after it was created, erased 30 days later". */
 export function rule({ after_days: days, since, then, erase_after_days: more }) {
-  const done = `${then === "erase" ? "erased" : "deleted"} ${span(days)} after it ${since === "created" ? "was created" : "last changed"}`;
+  const done = `${then === "erase" ? "erased" : "deleted"} ${span(days)} after it ${{ created: "was created", changed: "last changed", original: "was created at its source" }[since]}`;
   return more ? `${done}, erased ${span(more)} later` : done;
 }
 
