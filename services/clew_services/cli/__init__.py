@@ -57,7 +57,7 @@ _PLACES = {
     "blame": "thread_past:blame",
     "erasures": "erasure_list:command",
     "hold": "legal_holds:command",
-    "import": "import_pack:command",
+    "import": "import_files:command",
     "what-if": "what_if:command",
     "restore": "backup:restore",
     "backup": "backup:backup",

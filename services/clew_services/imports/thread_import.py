@@ -1,0 +1,291 @@
+"""The import of threads from elsewhere: reads their files, and writes each thread whole or not at all.
+
+A thread's id follows from its id at the source, and all its commits are one atomic batch, guarded by there being none.
+So what was imported before is there already when the same file is imported again, and an import that was killed
+resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct, field
+
+from clew_events.codec import EncodedCommit
+from clew_events.commands import digest, has_digest
+from clew_events.commit import Recorded
+from clew_events.errors import Rejected, Unavailable
+from clew_events.ids import random_salt
+from clew_events.subjects import Address, event_stream, event_subject
+from clew_projections.history.histories import read
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, OutgoingMessage
+from clew_services.eventstore.write_probe import STALE
+from clew_services.imports.part_store import PartStore, StagedThread
+from clew_services.imports.source_file import hash_file, read_objects
+from clew_services.imports.source_thread import Source
+from clew_services.imports.thread_commits import CALLER, ThreadToImport, encode_thread, judge_thread
+from clew_services.open_deployment import OpenDeployment
+from clew_services.tenant_list import TenantList, Tenants
+
+BATCH: Final = 500
+BATCH_BYTES: Final = 4 * 1024 * 1024
+TOGETHER: Final = 1_000
+"""Threads that are looked for and written together, at most; so many of :data:`BATCH_BYTES`, too."""
+PATIENCE: Final = 60.0
+"""Seconds for a batch to be stored."""
+_RESUME: Final = "Run the same import again: it resumes"
+_CHANGED: Final = "it is there already with other contents: it stays as it is"
+_TAKEN: Final = "a thread with this id is there already, and was not imported from there"
+_NO_FORKS: Final = "it is a branch of another thread, and forks are not to be had yet"
+
+
+class Refusal(Struct, frozen=True):
+    """A thread that is not imported: its id at the source, and why."""
+
+    thread: str
+    why: str
+
+
+class ImportReport(Struct):
+    """What an import did, or would do: threads and items that are new, threads that are there already, and refusals.
+
+    ``notes`` count the threads of which something is left out, by what that is.
+    """
+
+    new: int = 0
+    items: int = 0
+    branches: int = 0
+    there: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, object]:
+        """The report as the command line prints it in JSON."""
+        return {
+            "threads": {"new": self.new, "branches": self.branches, "there": self.there, "refused": len(self.refused)},
+            "items": self.items,
+            "notes": self.notes,
+            "refused": self.refused,
+        }
+
+
+class ThreadImport:
+    """Imports the threads of a source into a tenant."""
+
+    def __init__(
+        self,
+        opened: OpenDeployment,
+        source: Source,
+        *,
+        tenant: str,
+        actor: str = CALLER,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        salt: Callable[[], str] = random_salt,
+    ) -> None:
+        self._opened = opened
+        self._js = opened.js
+        self._histories = opened.histories()
+        self._source = source
+        self._tenant = tenant
+        self._actor = actor
+        self._clock = clock
+        self._salt = salt
+        self._limit = min(opened.nc.max_payload, opened.layout.max_msg_size)
+        self._report = ImportReport()
+
+    async def run(
+        self,
+        files: Sequence[Path],
+        *,
+        dry_run: bool = False,
+        begin: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
+    ) -> ImportReport:
+        """Import all threads of some files, or with ``dry_run`` say what that would do, and return the report.
+
+        All files are read before the first thread is written. ``begin`` is called with the number of threads then, and
+        what it returns with the number of further ones that are done.
+
+        Raises:
+            Invalid: a file is not what it should be; nothing was written.
+            TooLarge: a file, or an object in it, is too large; nothing was written.
+            NotFound: the tenant does not exist.
+            OSError: a file cannot be read.
+            Unavailable: JetStream does not answer; what was written stays, and the same import resumes.
+        """
+        await Tenants(TenantList(self._opened.connection.js)).check(self._tenant)
+        self._report = ImportReport()
+        with PartStore() as store:
+            await asyncio.to_thread(self._stage, store, files)
+            done = begin(store.count())
+            writing: asyncio.Task[None] | None = None
+            try:
+                for families in _windows(map(self._judge, store.threads())):
+                    if writing is not None:
+                        await writing
+                    writing = asyncio.create_task(self._finish(families, done, dry_run=dry_run))
+                    await asyncio.sleep(0)  # what is to be sent is sent while the next threads are read
+            finally:
+                if writing is not None:
+                    await writing
+        return self._report
+
+    def _stage(self, store: PartStore, files: Sequence[Path]) -> None:
+        for file in files:
+            try:
+                with read_objects(file) as objects:
+                    store.add(hash_file(file), self._source.split(objects))
+            except sqlite3.OperationalError as fault:
+                raise Unavailable(
+                    f"{file} cannot be kept in SQLite's temporary folder while it is imported: {fault}. Name a folder "
+                    "with room with SQLITE_TMPDIR"
+                ) from fault
+
+    def _judge(self, staged: StagedThread) -> list[ThreadToImport]:
+        """A thread and its branches, as far as they can be imported."""
+        accepted: list[ThreadToImport] = []
+        for part in staged.parts:
+            if part.fault is not None:
+                self._report.refused.append(Refusal(staged.id, f"{part.place}: {part.fault}"))
+                return []
+        try:
+            threads = self._source.join(staged.id, staged.parts)
+        except Rejected as fault:
+            self._report.refused.append(Refusal(staged.id, fault.message))
+            return []
+        for thread in threads:
+            try:
+                accepted.append(judge_thread(thread, self._tenant, staged.file))
+            except Rejected as fault:
+                self._report.refused.append(Refusal(staged.id, fault.message))
+        return accepted
+
+    async def _finish(
+        self, families: Sequence[Sequence[ThreadToImport]], done: Callable[[int], None], *, dry_run: bool
+    ) -> None:
+        threads = [thread for family in families for thread in family]
+        new = await self._select_new(threads)
+        encoded: list[tuple[ThreadToImport, list[EncodedCommit]]] = []
+        at = self._clock()
+        for thread in new:
+            if thread.thread.branch is not None:
+                self._refuse(thread, _NO_FORKS)
+                continue
+            try:
+                commits = encode_thread(thread, at, self._salt, actor=self._actor, limit=self._limit)
+            except Rejected as fault:
+                self._refuse(thread, fault.message)
+                continue
+            encoded.append((thread, commits))
+        if not dry_run:
+            await self._write(encoded)
+        for thread, _ in encoded:
+            self._report.new += 1
+            self._report.items += len(thread.added)
+            self._report.notes.update(thread.thread.notes)
+        done(len(families))
+
+    def _refuse(self, thread: ThreadToImport, why: str) -> None:
+        places = [item.place for item in thread.thread.items[:1]]
+        self._report.refused.append(Refusal(thread.thread.source_id, f"{places[0]}: {why}" if places else why))
+
+    async def _select_new(self, threads: Sequence[ThreadToImport]) -> list[ThreadToImport]:
+        """Return those that are not there yet; one that is there with other contents is refused."""
+        by_shard: dict[int, dict[str, ThreadToImport]] = {}
+        for thread in threads:
+            shard = self._histories.shard(thread.address)
+            by_shard.setdefault(shard, {})[event_subject(shard, thread.address)] = thread
+        # A replica may lag behind: only the leader has all commits.
+        ask = self._js.lasts_at_leader if self._opened.replicated else self._js.lasts
+        there: dict[Address, Recorded] = {}
+        for shard, subjects in by_shard.items():
+            lasts = await ask(event_stream(shard), list(subjects))
+            there |= {subjects[subject].address: read(stored, shard) for subject, stored in lasts.items()}
+        for thread in threads:
+            if (last := there.get(thread.address)) is not None:
+                first = last if last.commit.n == 1 else await self._histories.first(thread.address)
+                self._compare(thread, first)
+        return [thread for thread in threads if thread.address not in there]
+
+    def _compare(self, thread: ThreadToImport, first: Recorded) -> None:
+        """Compare a thread with the first commit of the one that is there."""
+        if first.commit.id != thread.id:
+            self._refuse(thread, _TAKEN)
+        elif first.digest is not None and not has_digest(thread.command, first.digest):
+            self._refuse(thread, _CHANGED)
+        else:
+            self._report.there += 1
+
+    async def _write(self, encoded: Sequence[tuple[ThreadToImport, list[EncodedCommit]]]) -> None:
+        """Store threads, those of each shard in batches one after another."""
+        by_shard: dict[int, list[list[OutgoingMessage]]] = {}
+        for thread, commits in encoded:
+            shard = self._histories.shard(thread.address)
+            by_shard.setdefault(shard, []).append(self._messages(shard, thread, commits))
+        writing = (self._write_shard(shard, threads) for shard, threads in by_shard.items())
+        for ended in await asyncio.gather(*writing, return_exceptions=True):
+            if ended is not None:
+                raise ended
+
+    def _messages(self, shard: int, thread: ThreadToImport, commits: Sequence[EncodedCommit]) -> list[OutgoingMessage]:
+        subject = event_subject(shard, thread.address)
+        # Only the first message on a subject can be guarded in a batch; the guard covers those after it.
+        first = {EXPECTED: "0", DIGEST: digest(thread.command, self._salt())}
+        return [OutgoingMessage(subject, each.body, {} if n else first) for n, each in enumerate(commits)]
+
+    async def _write_shard(self, shard: int, threads: Sequence[list[OutgoingMessage]]) -> None:
+        for batch in _batches(threads):
+            if not await self._publish([message for thread in batch for message in thread]):
+                for thread in batch:  # one by one, to find out which one is refused
+                    if not await self._publish(thread):
+                        raise Unavailable(
+                            f"{event_stream(shard)} refused {thread[0].subject}: it is full, or somebody else has "
+                            f"created the thread meanwhile. {_RESUME}"
+                        )
+
+    async def _publish(self, messages: Sequence[OutgoingMessage]) -> bool:
+        try:
+            if len(messages) > 1:
+                return bool(await self._js.publish_batch(messages, timeout=PATIENCE))
+            (only,) = messages
+            ack = await self._js.publish(only.subject, only.body, only.headers, PATIENCE)
+        except Unavailable as fault:
+            raise Unavailable(f"{fault.message}. {_RESUME}", code=fault.code, outcome_unknown=True) from fault
+        if ack.error is not None and ack.error.err_code not in STALE:
+            raise Unavailable(f"{only.subject} was refused: {ack.error.description}. {_RESUME}")
+        return ack.error is None
+
+
+def _windows(families: Iterator[list[ThreadToImport]]) -> Iterator[list[list[ThreadToImport]]]:
+    """Yield threads with their branches, as many together as are written together."""
+    window: list[list[ThreadToImport]] = []
+    size = 0
+    for family in families:
+        window.append(family)
+        size += sum(len(item.body) for thread in family for item in thread.thread.items)
+        if len(window) == TOGETHER or size > BATCH_BYTES:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+def _batches(threads: Sequence[list[OutgoingMessage]]) -> Iterator[list[list[OutgoingMessage]]]:
+    """Yield threads that are stored as one batch: all of a thread is in one."""
+    batch: list[list[OutgoingMessage]] = []
+    number = size = 0
+    for thread in threads:
+        more = sum(len(message.body) for message in thread)
+        if batch and (number + len(thread) > BATCH or size + more > BATCH_BYTES):
+            yield batch
+            batch, number, size = [], 0, 0
+        batch.append(thread)
+        number += len(thread)
+        size += more
+    if batch:
+        yield batch
