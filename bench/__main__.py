@@ -17,6 +17,7 @@ from rich.table import Table
 
 from bench.auditing import auditing
 from bench.erasing import Erasing, erasing
+from bench.imports import imports
 from bench.items import items
 from bench.lane import Lane
 from bench.load import Measured
@@ -87,6 +88,7 @@ async def _all(seconds: float, threads: int, commits: int) -> tuple[list[Lane], 
     lanes, memory = await serving(seconds)
     lanes += await messages(seconds)
     lanes += await items(seconds)
+    lanes.append(await imports(seconds))
     lanes.append(await projecting(threads, 1))
     lanes.append(await projecting(threads // 10, 10))
     lanes += await auditing(seconds, commits)

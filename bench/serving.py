@@ -34,7 +34,7 @@ async def serving(seconds: float) -> tuple[list[Lane], Mapping[str, float]]:
 
 async def _create(nc: Client, seconds: float) -> Lane:
     js = nc.jetstream()
-    await _streams_like_the_log(nc)
+    await streams_like_the_log(nc)
     command = command_subject("bench", "create_thread")
 
     async def create(_: int) -> None:
@@ -54,7 +54,7 @@ async def _create(nc: Client, seconds: float) -> Lane:
     return Lane(name=name, clew=ours, raw_name="guarded publish, fsynced", raw=raw, goal=0.7)
 
 
-async def _streams_like_the_log(nc: Client) -> None:
+async def streams_like_the_log(nc: Client) -> None:
     """Streams set up as those of the log are, on the same server, for the raw publishes beside it."""
     js = nc.jetstream()
     for shard in range(SHARDS):
