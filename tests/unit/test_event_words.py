@@ -8,8 +8,9 @@ import click
 import pytest
 from msgspec import Raw, Struct
 
+from clew_events.content import Provenance
 from clew_events.contract.examples import EXAMPLES
-from clew_events.events import Event, ItemAdded, ItemReplaced
+from clew_events.events import Event, ItemAdded, ItemReplaced, ThreadCreated
 from clew_events.ids import item_id
 from clew_events.subjects import Address
 from clew_projections.audit.diff import difference
@@ -80,6 +81,11 @@ class ThreadRestored(Struct, frozen=True, tag="ThreadRestored"):
 @pytest.mark.parametrize("name", WORDS)
 def test_an_event_is_told_in_a_few_words(name: str) -> None:
     assert describe(cast("Event", EXAMPLES[name][0])) == WORDS[name]
+
+
+def test_a_thread_that_was_imported_says_from_where() -> None:
+    imported = ThreadCreated(metadata={"title": "Cats"}, imported=Provenance("chatgpt", "1", "0" * 64))
+    assert describe(imported) == "imported from chatgpt title=Cats"
 
 
 def test_an_event_without_words_of_its_own_is_called_by_its_name() -> None:

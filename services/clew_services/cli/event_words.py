@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from msgspec import Raw
+from msgspec import Raw, UnsetType
 
 from clew_events.content import ExpiresAfter, Message, Text
 from clew_events.events import (
@@ -43,7 +43,9 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
     """An event on one line."""
     match event:
         case ThreadCreated():
-            return " ".join(("created", *_pairs(event.metadata)))
+            imported = event.imported
+            how = "created" if isinstance(imported, UnsetType) else f"imported from {imported.source}"
+            return " ".join((how, *_pairs(event.metadata)))
         case MetadataUpdated():
             return " ".join(("metadata", *_difference(event.set, event.unset)))
         case ExpiryUpdated():

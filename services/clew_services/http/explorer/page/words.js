@@ -22,7 +22,8 @@ function event(each) {
   switch (each.type) {
     case "ThreadCreated": {
       const keys = Object.keys(each.metadata ?? {});
-      return keys.length ? `created with ${some(keys)}` : "created";
+      const how = each.imported ? `imported from ${each.imported.source}` : "created";
+      return keys.length ? `${how} with ${some(keys)}` : how;
     }
     case "MetadataUpdated":
       return difference(each);
