@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -47,10 +46,9 @@ def test_the_guide_to_importing_runs_from_top_to_bottom(
     up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell = Shell(up, tmp_path)
-    for name, example in (("threads.jsonl", "openai.jsonl"), ("states.jsonl", "langgraph.jsonl")):
+    for name, example in (("conversations.json", "chatgpt.json"), ("threads.jsonl", "openai.jsonl")):
         shutil.copy(EXPORTS / example, tmp_path / name)
-    without_branches = json.loads((EXPORTS / "chatgpt.json").read_text())[1:]
-    (tmp_path / "conversations.json").write_text(json.dumps(without_branches))
+    shutil.copy(EXPORTS / "langgraph.jsonl", tmp_path / "states.jsonl")
     (tmp_path / "secret.txt").write_text("a secret")
     told = [shell.done(line) for line in IMPORTS if "thread list" not in line]
     assert [text.partition(" ")[0] for text in told] == ["would", "imported", "imported", "imported"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from clew_events.commands import AddItems, CreateThread, DeleteThread
 from clew_events.content import Provenance
@@ -20,10 +21,12 @@ from clew_events.subjects import Address
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.imports import chatgpt_export, openai_dump, thread_import
-from clew_services.imports.source_file import hash_file
+from clew_services.imports.source_file import hash_file, read_objects
+from clew_services.imports.source_thread import conversation_id
 from clew_services.imports.thread_import import ImportReport, ThreadImport
 from support.cli import clew as run_cli
 from support.exports import EXPORTS, assistant, conversation, node, written
+from support.parts import verifier_of
 from support.truth import buckets_equal_the_log, log_of, projecting
 
 OPENAI = EXPORTS / "openai.jsonl"
@@ -36,13 +39,21 @@ async def imported(clew: Clew, file: Path, tenant: str = "default", *, dry_run: 
 
 
 async def kept(clew: Clew, tenant: str) -> dict[str, list[Any]]:
-    """What a tenant's log says of each thread, but for times and salts."""
-    logs = await log_of(clew)
-    return {
-        address.thread: [(each.commit.id, each.commit.n, each.commit.events) for each in log]
-        for address, log in logs.items()
-        if address.tenant == tenant
-    }
+    """What a tenant's log says of each thread, but for times and salts, and where it says so."""
+    logs = {address.thread: log for address, log in (await log_of(clew)).items() if address.tenant == tenant}
+    for fork in (event.parent for log in logs.values() for event in log[0].commit.events[:1]):
+        if fork is not None:
+            parent = logs[fork.thread][fork.n - 1]
+            assert (fork.hash, fork.seq) == (parent.hash, parent.position.seq)
+    return {thread: [(each.commit.n, _alike(each.commit.events)) for each in log] for thread, log in logs.items()}
+
+
+def _alike(events: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Events without the hash and the sequence of what a thread was forked from."""
+    first = events[0]
+    if not isinstance(first, ThreadCreated) or first.parent is None:
+        return events
+    return (replace(first, forked_from=replace(first.parent, hash="", seq=0)), *events[1:])
 
 
 async def test_an_imported_thread_is_read_as_any_other_with_the_times_of_its_original(clew: Clew) -> None:
@@ -55,6 +66,50 @@ async def test_an_imported_thread_is_read_as_any_other_with_the_times_of_its_ori
     assert b'"value":1.10,"large":123456789012345678901234567890' in bytes(page.data[3])
     async with projecting(clew):
         await buckets_equal_the_log(clew)
+
+
+async def test_a_branch_is_a_fork_that_shows_what_it_shares_with_its_conversation(clew: Clew, tmp_path: Path) -> None:
+    nodes = [
+        node("a", "root", "user", "Hi"),
+        assistant("b", "a", "Hello"),
+        assistant("c", "a", "Hey"),
+        node("d", "c", "user", "So?"),
+        assistant("e", "c", "Well"),
+    ]
+    file = written(tmp_path, [conversation("b", nodes)])
+    report = await imported(clew, file)
+    assert (report.new, report.branches, report.items, report.refused) == (3, 2, 5, [])
+    with read_objects(file) as objects:
+        main, first, second = chatgpt_export.join("c", [*chatgpt_export.split(objects)])
+
+    async def shown(thread: str) -> list[str]:
+        page = (await clew.reader.answer("default", ListItems(thread_id=thread, limit=10, order="asc"))).items
+        return [json.loads(bytes(item))["id"] for item in page.data]
+
+    assert [await shown(thread.id) for thread in (main, first, second)] == [
+        ["a", "b"],
+        ["a", "c", "d"],
+        ["a", "c", "e"],
+    ]
+    assert (await verifier_of(clew).all()).findings == ()
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+
+
+async def test_a_branch_comes_later_than_its_conversation_if_that_is_there(clew: Clew, tmp_path: Path) -> None:
+    nodes = [node("a", "root", "user", "Hi"), assistant("b", "a", "Hello")]
+    other = assistant("c", "a", "Hey")
+    await imported(clew, written(tmp_path, [conversation("b", nodes, own) for own in ("1", "2")]))
+    deleted = conversation_id("chatgpt", "2")
+    await clew.handler.handle("default", DeleteThread(thread_id=deleted))
+    grown = [conversation("b", [*nodes, other], own) for own in ("1", "2")]
+    grown.append(conversation("b", [nodes[0], {**nodes[1], "parent": "lost"}, other], "3"))
+    report = await imported(clew, written(tmp_path, grown))
+    assert (report.new, report.branches, report.there) == (1, 1, 2)
+    assert [refusal.why.rpartition(": ")[2] for refusal in report.refused] == [
+        "its parent lost is not in the tree",
+        "it is a branch of a conversation that was deleted here",
+    ]
 
 
 async def test_the_history_says_when_and_by_whom_a_thread_was_imported_and_where_it_was_before(clew: Clew) -> None:
@@ -114,14 +169,21 @@ async def test_a_thread_that_is_there_otherwise_stays_as_it_is(clew: Clew, tmp_p
 async def test_an_import_that_was_killed_anywhere_and_is_repeated_is_as_one_that_was_not(
     clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thread_import, "TOGETHER", 3)
+    monkeypatch.setattr(thread_import, "TOGETHER", 2)
     monkeypatch.setattr("clew_services.imports.thread_commits.COMMIT_BYTES", 400)
-    nodes = [node("a", "root", "user", "x" * 300), assistant("b", "a", "y" * 300), node("c", "b", "user", "z" * 300)]
-    file = written(tmp_path, [conversation("c", nodes, f"c{number}") for number in range(10)])
+    nodes = [
+        node("a", "root", "user", "x" * 300),
+        assistant("b", "a", "y" * 300),
+        node("c", "b", "user", "z" * 300),
+        assistant("d", "b", "another answer"),
+        node("e", "d", "user", "and so on"),
+        node("f", "d", "user", "or so"),
+    ]
+    file = written(tmp_path, [conversation("c", nodes, f"c{number}") for number in range(4)])
     whole = ThreadImport._publish
     published = 0
 
-    async def publish(self: ThreadImport, messages: Any, *, die: int, after: bool) -> bool:
+    async def publish(self: ThreadImport, messages: Any, *, die: int, after: bool) -> list[int]:
         nonlocal published
         published += 1
         if published == die and not after:
@@ -132,8 +194,8 @@ async def test_an_import_that_was_killed_anywhere_and_is_repeated_is_as_one_that
         return done
 
     await imported(clew, file, "whole")
-    wanted = {thread: [(n, events) for _, n, events in log] for thread, log in (await kept(clew, "whole")).items()}
-    assert {len(log) for log in wanted.values()} == {3}
+    wanted = await kept(clew, "whole")
+    assert sorted({len(log) for log in wanted.values()}) == [1, 2, 3]
     die = 0
     while True:
         die += 1
@@ -141,7 +203,7 @@ async def test_an_import_that_was_killed_anywhere_and_is_repeated_is_as_one_that
         tenant = f"killed-{die}"
         with monkeypatch.context() as patch:
 
-            async def dying(self: ThreadImport, messages: Any, die: int = die) -> bool:
+            async def dying(self: ThreadImport, messages: Any, die: int = die) -> list[int]:
                 return await publish(self, messages, die=die, after=die % 2 == 0)
 
             patch.setattr(ThreadImport, "_publish", dying)
@@ -154,16 +216,14 @@ async def test_an_import_that_was_killed_anywhere_and_is_repeated_is_as_one_that
         there = await kept(clew, tenant)
         assert all(len(log) == len(wanted[thread]) for thread, log in there.items()), "a thread is there by half"
         report = await imported(clew, file, tenant)
-        assert report.new + report.there == 10
-        assert {
-            thread: [(n, events) for _, n, events in log] for thread, log in (await kept(clew, tenant)).items()
-        } == wanted
+        assert (report.new + report.there, report.refused) == (12, [])
+        assert await kept(clew, tenant) == wanted
     assert die > 4
 
 
 async def test_a_dry_run_and_a_file_that_is_not_whole_write_nothing(clew: Clew, tmp_path: Path) -> None:
     report = await imported(clew, CHATGPT, dry_run=True)
-    assert (report.new, report.items) == (2, 7)
+    assert (report.new, report.branches, report.items) == (3, 1, 6 + 2)
     cut = tmp_path / "cut.json"
     cut.write_bytes(CHATGPT.read_bytes()[:-20])
     with pytest.raises(Invalid, match="not whole"):

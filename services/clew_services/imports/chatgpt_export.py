@@ -113,7 +113,7 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
         items, notes = list[SourceItem](), list(left_out)
         for node in path:
             items += _items(node, nodes, model, notes)
-            where[node.id] = (own, parent[1] + len(items))
+            where[node.id] = (own, parent[1] + len(items)) if items else parent
         if threads and not items:
             where |= {node.id: parent for node in path}
             continue

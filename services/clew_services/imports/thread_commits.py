@@ -50,6 +50,11 @@ class ThreadToImport(Struct, frozen=True):
     added: tuple[ItemAdded, ...]
     command: CreateThread
 
+    @property
+    def parent(self) -> str | None:
+        """The id of the thread that it is a branch of; ``None`` if it is none."""
+        return self.thread.branch.parent if self.thread.branch is not None else None
+
 
 def judge_thread(thread: SourceThread, tenant: str, file: str, limits: Limits = DEFAULT) -> ThreadToImport:
     """Have the rules decide on a thread, which came in the file of a SHA-256.

@@ -15,21 +15,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from clew_events.codec import EncodedCommit
 from clew_events.commands import digest, has_digest
 from clew_events.commit import Recorded
 from clew_events.errors import Rejected, Unavailable
+from clew_events.events import ForkedFrom, ItemEvent
 from clew_events.ids import random_salt
-from clew_events.subjects import Address, event_stream, event_subject
+from clew_events.subjects import Address, address_of, event_stream, event_subject
+from clew_projections.apply import advance
 from clew_projections.history.histories import read
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, OutgoingMessage
+from clew_projections.views import absent
 from clew_services.eventstore.write_probe import STALE
 from clew_services.imports.part_store import PartStore, StagedThread
 from clew_services.imports.source_file import hash_file, read_objects
 from clew_services.imports.source_thread import Source
-from clew_services.imports.thread_commits import CALLER, ThreadToImport, encode_thread, judge_thread
+from clew_services.imports.thread_commits import CALLER, COMMAND, ThreadToImport, encode_thread, judge_thread
 from clew_services.open_deployment import OpenDeployment
 from clew_services.tenant_list import TenantList, Tenants
 
@@ -42,7 +45,8 @@ PATIENCE: Final = 60.0
 _RESUME: Final = "Run the same import again: it resumes"
 _CHANGED: Final = "it is there already with other contents: it stays as it is"
 _TAKEN: Final = "a thread with this id is there already, and was not imported from there"
-_NO_FORKS: Final = "it is a branch of another thread, and forks are not to be had yet"
+_NO_PARENT: Final = "it is a branch of what cannot be imported"
+_GONE: Final = "it is a branch of a conversation that was deleted here"
 
 
 class Refusal(Struct, frozen=True):
@@ -75,6 +79,15 @@ class ImportReport(Struct):
         }
 
 
+class _PlacedCommit(Struct, frozen=True):
+    """A commit of a thread in the log, and the last ordinal that the thread has then."""
+
+    n: int
+    hash: str
+    seq: int
+    ordinal: int
+
+
 class ThreadImport:
     """Imports the threads of a source into a tenant."""
 
@@ -98,6 +111,8 @@ class ThreadImport:
         self._salt = salt
         self._limit = min(opened.nc.max_payload, opened.layout.max_msg_size)
         self._report = ImportReport()
+        self._refused = set[str]()
+        """The ids of the threads that the report refuses."""
 
     async def run(
         self,
@@ -119,7 +134,7 @@ class ThreadImport:
             Unavailable: JetStream does not answer; what was written stays, and the same import resumes.
         """
         await Tenants(TenantList(self._opened.connection.js)).check(self._tenant)
-        self._report = ImportReport()
+        self._report, self._refused = ImportReport(), set()
         with PartStore() as store:
             await asyncio.to_thread(self._stage, store, files)
             done = begin(store.count())
@@ -162,35 +177,79 @@ class ThreadImport:
             try:
                 accepted.append(judge_thread(thread, self._tenant, staged.file))
             except Rejected as fault:
+                self._refused.add(thread.id)
                 self._report.refused.append(Refusal(staged.id, fault.message))
         return accepted
 
     async def _finish(
         self, families: Sequence[Sequence[ThreadToImport]], done: Callable[[int], None], *, dry_run: bool
     ) -> None:
-        threads = [thread for family in families for thread in family]
-        new = await self._select_new(threads)
-        encoded: list[tuple[ThreadToImport, list[EncodedCommit]]] = []
+        new = await self._select_new([thread for family in families for thread in family])
         at = self._clock()
-        for thread in new:
-            if thread.thread.branch is not None:
-                self._refuse(thread, _NO_FORKS)
-                continue
-            try:
-                commits = encode_thread(thread, at, self._salt, actor=self._actor, limit=self._limit)
-            except Rejected as fault:
-                self._refuse(thread, fault.message)
-                continue
-            encoded.append((thread, commits))
-        if not dry_run:
-            await self._write(encoded)
-        for thread, _ in encoded:
-            self._report.new += 1
-            self._report.items += len(thread.added)
-            self._report.notes.update(thread.thread.notes)
+        places: dict[str, list[_PlacedCommit]] = {}
+        while new:
+            waiting = {thread.address.thread for thread in new}
+            ready = [thread for thread in new if thread.parent not in waiting]
+            new = [thread for thread in new if thread.parent in waiting]
+            encoded = [each for thread in ready if (each := await self._encode(thread, at, places)) is not None]
+            seqs = {} if dry_run else await self._write(encoded)
+            for thread, commits in encoded:
+                self._report.new += 1
+                self._report.items += len(thread.added)
+                self._report.branches += thread.parent is not None
+                self._report.notes.update(thread.thread.notes)
+                places[thread.address.thread] = _place(thread, commits, seqs.get(thread.address))
         done(len(families))
 
+    async def _encode(
+        self, thread: ThreadToImport, at: datetime, places: dict[str, list[_PlacedCommit]]
+    ) -> tuple[ThreadToImport, list[EncodedCommit]] | None:
+        """A thread with its commits; ``None`` if it is refused. ``places`` are those of the threads just written."""
+        try:
+            forked_from = await self._find_fork(thread, places)
+            return thread, encode_thread(
+                thread, at, self._salt, actor=self._actor, limit=self._limit, forked_from=forked_from
+            )
+        except Rejected as fault:
+            self._refuse(thread, fault.message)
+            return None
+
+    async def _find_fork(
+        self, thread: ThreadToImport, places: dict[str, list[_PlacedCommit]]
+    ) -> ForkedFrom | UnsetType:
+        """Where a branch is forked from its parent: at the commit with the last item that both have."""
+        branch = thread.thread.branch
+        if branch is None:
+            return UNSET
+        if branch.parent in self._refused:
+            raise Rejected(_NO_PARENT)
+        there = places.get(branch.parent) or await self._read_places(Address(self._tenant, branch.parent))
+        commit = next((each for each in there if each.ordinal >= branch.items), None)
+        if commit is None:
+            raise Rejected(_NO_PARENT)
+        return ForkedFrom(
+            thread=branch.parent,
+            n=commit.n,
+            hash=commit.hash,
+            seq=commit.seq,
+            ordinal=branch.items,
+            items=branch.items,
+            cleared=0,
+        )
+
+    async def _read_places(self, address: Address) -> list[_PlacedCommit]:
+        """The commits of a thread that was imported before; none if there is no such thread."""
+        view, found = absent(*address), list[_PlacedCommit]()
+        async for recorded in self._histories.after(address, 0):
+            view = advance(view, recorded)
+            if recorded.commit.command == COMMAND:
+                found.append(_PlacedCommit(view.n, recorded.hash, view.seq, view.last_ordinal))
+        if view.status not in {"absent", "open"}:
+            raise Rejected(_GONE)
+        return found
+
     def _refuse(self, thread: ThreadToImport, why: str) -> None:
+        self._refused.add(thread.address.thread)
         places = [item.place for item in thread.thread.items[:1]]
         self._report.refused.append(Refusal(thread.thread.source_id, f"{places[0]}: {why}" if places else why))
 
@@ -221,16 +280,19 @@ class ThreadImport:
         else:
             self._report.there += 1
 
-    async def _write(self, encoded: Sequence[tuple[ThreadToImport, list[EncodedCommit]]]) -> None:
-        """Store threads, those of each shard in batches one after another."""
+    async def _write(self, encoded: Sequence[tuple[ThreadToImport, list[EncodedCommit]]]) -> dict[Address, list[int]]:
+        """Store threads, those of each shard in batches one after another; the sequences of their commits."""
         by_shard: dict[int, list[list[OutgoingMessage]]] = {}
         for thread, commits in encoded:
             shard = self._histories.shard(thread.address)
             by_shard.setdefault(shard, []).append(self._messages(shard, thread, commits))
         writing = (self._write_shard(shard, threads) for shard, threads in by_shard.items())
+        stored: dict[Address, list[int]] = {}
         for ended in await asyncio.gather(*writing, return_exceptions=True):
-            if ended is not None:
+            if isinstance(ended, BaseException):
                 raise ended
+            stored |= ended
+        return stored
 
     def _messages(self, shard: int, thread: ThreadToImport, commits: Sequence[EncodedCommit]) -> list[OutgoingMessage]:
         subject = event_subject(shard, thread.address)
@@ -238,27 +300,44 @@ class ThreadImport:
         first = {EXPECTED: "0", DIGEST: digest(thread.command, self._salt())}
         return [OutgoingMessage(subject, each.body, {} if n else first) for n, each in enumerate(commits)]
 
-    async def _write_shard(self, shard: int, threads: Sequence[list[OutgoingMessage]]) -> None:
+    async def _write_shard(self, shard: int, threads: Sequence[list[OutgoingMessage]]) -> dict[Address, list[int]]:
+        stored: dict[Address, list[int]] = {}
         for batch in _batches(threads):
-            if not await self._publish([message for thread in batch for message in thread]):
+            messages = [message for thread in batch for message in thread]
+            seqs = await self._publish(messages)
+            if not seqs:
                 for thread in batch:  # one by one, to find out which one is refused
-                    if not await self._publish(thread):
+                    if not (own := await self._publish(thread)):
                         raise Unavailable(
                             f"{event_stream(shard)} refused {thread[0].subject}: it is full, or somebody else has "
                             f"created the thread meanwhile. {_RESUME}"
                         )
+                    seqs += own
+            for message, seq in zip(messages, seqs, strict=True):
+                stored.setdefault(address_of(message.subject), []).append(seq)
+        return stored
 
-    async def _publish(self, messages: Sequence[OutgoingMessage]) -> bool:
+    async def _publish(self, messages: Sequence[OutgoingMessage]) -> list[int]:
+        """Store messages all at once, and return their sequences; none if they are refused."""
         try:
             if len(messages) > 1:
-                return bool(await self._js.publish_batch(messages, timeout=PATIENCE))
+                return [ack.seq for ack in await self._js.publish_batch(messages, timeout=PATIENCE)]
             (only,) = messages
             ack = await self._js.publish(only.subject, only.body, only.headers, PATIENCE)
         except Unavailable as fault:
             raise Unavailable(f"{fault.message}. {_RESUME}", code=fault.code, outcome_unknown=True) from fault
         if ack.error is not None and ack.error.err_code not in STALE:
             raise Unavailable(f"{only.subject} was refused: {ack.error.description}. {_RESUME}")
-        return ack.error is None
+        return [ack.seq] if ack.error is None else []
+
+
+def _place(thread: ThreadToImport, commits: Sequence[EncodedCommit], seqs: Sequence[int] | None) -> list[_PlacedCommit]:
+    """The commits of a thread that was just written, or with a dry run would be."""
+    ordinal, placed = thread.thread.branch.items if thread.thread.branch is not None else 0, list[_PlacedCommit]()
+    for each, seq in zip(commits, seqs or [0] * len(commits), strict=True):
+        ordinal += sum(isinstance(event, ItemEvent) for event in each.commit.events)
+        placed.append(_PlacedCommit(each.commit.n, each.hash, seq, ordinal))
+    return placed
 
 
 def _windows(families: Iterator[list[ThreadToImport]]) -> Iterator[list[list[ThreadToImport]]]:
