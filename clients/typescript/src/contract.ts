@@ -394,6 +394,8 @@ export interface Commit {
  *
  * A fork shows the items that it inherits, and goes on counting after them. Its metadata and tool resources are its
  * own.
+ *
+ * ``imported`` says where it was before, if it was imported.
  */
 export interface ThreadCreated {
   type: "ThreadCreated";
@@ -402,6 +404,7 @@ export interface ThreadCreated {
     [k: string]: string;
   };
   tool_resources?: ToolResources;
+  imported?: Provenance;
 }
 /**
  * The commit of another thread that a thread was forked at, and what the fork inherits from there.
@@ -458,6 +461,18 @@ export interface StaticChunking {
   chunk_overlap_tokens: number;
 }
 /**
+ * Where a thread was before it was imported.
+ *
+ * ``source`` is the kind of the source, ``id`` the thread's id there, ``file`` the SHA-256 of the file that it came
+ * in, and ``created_at`` when it was created there, if that is known.
+ */
+export interface Provenance {
+  source: string;
+  id: string;
+  file: string;
+  created_at?: string | null;
+}
+/**
  * The difference: keys that took a new value, and keys that went. A key left alone is not named.
  */
 export interface MetadataUpdated {
@@ -490,6 +505,8 @@ export interface ExpiryUpdated {
 }
 /**
  * An item was put at the end of the thread, under the next ordinal.
+ *
+ * ``created_at`` is when it came to be, where that was before, as of an item that was imported.
  */
 export interface ItemAdded {
   type: "ItemAdded";
@@ -499,6 +516,7 @@ export interface ItemAdded {
   body?: {
     [k: string]: unknown;
   };
+  created_at?: string;
 }
 /**
  * A message as stored: its id and ordinal are in its event, its thread and time in the commit.
@@ -654,7 +672,7 @@ export interface RetentionSet {
   type: "RetentionSet";
   name: string;
   after_days: number;
-  since: "changed" | "created";
+  since: "changed" | "created" | "original";
   then: "delete" | "erase";
   erase_after_days: number | null;
   where: string | null;
@@ -741,9 +759,10 @@ export interface ErasedItemEvent {
 /**
  * A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
  *
- * ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
- * their actors, ``messages`` is the number of items of all types, and ``hold`` a legal hold. ``expires_at`` is when
- * the thread expires: no bound holds for one that does not. ``forked_from`` is the thread that a fork was forked from.
+ * ``recorded`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
+ * their actors. ``created`` is ``recorded`` or, of a thread that was imported, when its original was created.
+ * ``messages`` is the number of items of all types, and ``hold`` a legal hold. ``expires_at`` is when the thread
+ * expires: no bound holds for one that does not. ``forked_from`` is the thread that a fork was forked from.
  */
 export interface Condition {
   and?: Condition[] | null;
@@ -751,6 +770,7 @@ export interface Condition {
   not?: Condition | null;
   metadata?: MetadataTest | null;
   created?: TimeTest | null;
+  recorded?: TimeTest | null;
   updated?: TimeTest | null;
   messages?: NumberTest | null;
   created_by?: ActorTest | null;
@@ -1195,7 +1215,7 @@ export interface RetentionEffect {
   name: string;
   object?: "retention";
   after_days: number;
-  since: "changed" | "created";
+  since: "changed" | "created" | "original";
   where: Condition | null;
   then: "delete" | "erase";
   erase_after_days: number | null;
@@ -2025,6 +2045,18 @@ export interface PopItem {
   thread_id: string;
 }
 /**
+ * Where a thread was before it was imported.
+ *
+ * ``source`` is the kind of the source, ``id`` the thread's id there, ``file`` the SHA-256 of the file that it came
+ * in, and ``created_at`` when it was created there, if that is known.
+ */
+export interface Provenance1 {
+  source: string;
+  id: string;
+  file: string;
+  created_at?: string | null;
+}
+/**
  * A message as stored: its id and ordinal are in its event, its thread and time in the commit.
  */
 export interface RecordedMessage2 {
@@ -2126,7 +2158,7 @@ export interface Retention {
   name: string;
   object?: "retention";
   after_days: number;
-  since: "changed" | "created";
+  since: "changed" | "created" | "original";
   where: Condition | null;
   then: "delete" | "erase";
   erase_after_days: number | null;
@@ -2175,9 +2207,9 @@ export interface SignedCertificate {
  * Set the policy of retention of this name, a code, in place of one that has it: it deletes or erases old threads.
  *
  * It is for the threads that match ``where``, or for all, once they are ``after_days`` old, counted since they were
- * ``created`` or last ``changed``. Held threads are left out. ``then`` says whether they are deleted or erased;
- * ``erase_after_days``, only with ``delete``, that they are erased so many days later. A policy for all threads there
- * are takes ``confirm``.
+ * ``created`` here or last ``changed``, or since the ``original`` of one that was imported was created. Held threads
+ * are left out. ``then`` says whether they are deleted or erased; ``erase_after_days``, only with ``delete``, that
+ * they are erased so many days later. A policy for all threads there are takes ``confirm``.
  */
 export interface SetRetention {
   id?: string | null;
@@ -2190,7 +2222,7 @@ export interface SetRetention {
    */
   name: string;
   after_days: number;
-  since: "changed" | "created";
+  since: "changed" | "created" | "original";
   then: "delete" | "erase";
   erase_after_days?: number | null;
   where?: Condition | null;
