@@ -68,7 +68,7 @@ schema: $(INSTALLED) ## Write docs/contract and docs/client.md anew from the typ
 
 lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	  --extra server --extra otel --group dev --no-emit-index-url --no-emit-find-links \
+	  --all-extras --group dev --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	  --extra server --extra otel --group build --no-emit-index-url --no-emit-find-links \

@@ -68,7 +68,7 @@ def test_no_name_has_a_word_that_the_glossary_has_another_for() -> None:
     assert found == set()
 
 
-@pytest.mark.parametrize("folder", ["clew_events", "clew_projections", "clew_services"])
+@pytest.mark.parametrize("folder", ["clew_events", "clew_projections", "clew_services", "clew_adapters"])
 def test_no_folder_has_one_either(folder: str) -> None:
     folders = {part for name, _ in modules() if name.startswith(folder) for part in Path(name).parent.parts[1:]}
     assert {name for name in folders if wrong_in_name(name)} == set()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [ROOT / "events", ROOT / "projections", ROOT / "services"]
+SOURCES = [ROOT / "events", ROOT / "projections", ROOT / "services", ROOT / "adapters"]
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
 # Spelled in pieces, so that this file does not name what it looks for.
 MACHINES = re.compile(r"(?<![\w.~$})])/(?:" + "|".join(["ho" + "me", "ro" + "ot", "wo" + "rk", "Us" + "ers"]) + r")/\w")

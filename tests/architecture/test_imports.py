@@ -13,6 +13,8 @@ from support.source import MODULES, PACKAGES, ROOT
 from support.up import environment
 
 ARROW = ("clew_services", "clew_projections", "clew_events")
+FRAMEWORKS = {"adk": {"google", "pydantic", "pydantic_core"}}
+"""What each adapter may import beside the client: its framework, and what that comes with."""
 PURE = ("clew_services.threads.decide", "clew_projections.fold", "clew_projections.views")
 IMPURE = {
     "asyncio",
@@ -77,6 +79,18 @@ def test_imports_go_along_the_arrow_and_never_back(package: str) -> None:
             looked_at += 1
             assert not tops(file) & upstream, f"{file.relative_to(ROOT)} imports against the arrow"
     assert looked_at > 5
+
+
+def test_an_adapter_knows_the_client_and_one_framework_and_nobody_knows_an_adapter() -> None:
+    shared = {*sys.stdlib_module_names, "msgspec", "clew_adapters", "clew_events"}
+    adapters = [file for package, file in files() if package == "clew_adapters"]
+    assert FRAMEWORKS.keys() == {file.stem for file in adapters} - {"__init__", "conversation"}
+    for file in adapters:
+        assert tops(file) <= shared | FRAMEWORKS.get(file.stem, set()), file
+        ours = {name for name in imports(file) if name.startswith("clew_adapters.")}
+        assert all(name.startswith("clew_adapters.conversation") for name in ours), file
+    for package, file in files():
+        assert package == "clew_adapters" or "clew_adapters" not in file.read_text(encoding="utf-8"), file
 
 
 def test_what_a_publisher_installs_needs_msgspec_and_nats_alone() -> None:

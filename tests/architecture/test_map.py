@@ -16,7 +16,12 @@ from clew_services.process.serve import ROLES
 from clew_services.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"clew_events": "events", "clew_projections": "projections", "clew_services": "services"}
+PACKAGES = {
+    "clew_events": "events",
+    "clew_projections": "projections",
+    "clew_services": "services",
+    "clew_adapters": "adapters",
+}
 MAP = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs/operating/settings.md").read_text(encoding="utf-8")
 SETTINGS = {field: getattr(Settings(), field) for field in Settings.__struct_fields__}

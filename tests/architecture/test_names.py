@@ -1,4 +1,4 @@
-"""The rules of names that CONTRIBUTING gives, held over every module of the three packages."""
+"""The rules of names that CONTRIBUTING gives, held over every module of the packages."""
 
 from __future__ import annotations
 

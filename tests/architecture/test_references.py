@@ -52,12 +52,12 @@ def documents() -> list[Path]:
 
 
 def test_what_a_document_names_is_there() -> None:
-    folders = "events", "projections", "services", "tests", "bench", "docs", "infra", ".ci"
+    folders = "events", "projections", "services", "adapters", "tests", "bench", "docs", "infra", ".ci"
     files = [file.relative_to(ROOT).as_posix() for folder in folders for file in (ROOT / folder).rglob("*")]
     missing = set()
     for document in documents():
         for said in re.findall(r"`([^`\n]+)`", document.read_text(encoding="utf-8")):
-            if re.fullmatch(r"clew_(events|projections|services)(\.\w+)+", said) and not is_there(said):
+            if re.fullmatch(r"clew_(events|projections|services|adapters)(\.\w+)+", said) and not is_there(said):
                 missing.add((document.name, said))
             if re.fullmatch(r"[\w/.-]+\.(py|md|conf|yml|yaml)", said) and not any(
                 file == said or file.endswith(f"/{said}") for file in files

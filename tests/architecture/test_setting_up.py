@@ -111,7 +111,14 @@ TO_RUN = (
     *PROJECT["project"]["optional-dependencies"]["server"],
     *PROJECT["project"]["optional-dependencies"]["otel"],
 )
-TO_TEST = [line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str)]
+OTHER_EXTRAS = [
+    line
+    for extra, lines in PROJECT["project"]["optional-dependencies"].items()
+    if extra not in {"server", "otel"}
+    for line in lines
+    if not line.startswith("clew[")
+]
+TO_TEST = [*OTHER_EXTRAS, *(line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str))]
 
 
 def asked_for() -> list[Requirement]:

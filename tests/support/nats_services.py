@@ -14,7 +14,9 @@ from clew_services.compose.roles import serve_commands, serve_inbox, serve_queri
 
 Serve = Callable[[Clew, asyncio.Event, asyncio.Event], Awaitable[None]]
 ALL: tuple[Serve, ...] = (serve_commands, serve_queries, serve_inbox)
-PATHS = os.pathsep.join(str(Path(__file__).parents[2] / part) for part in ("events", "projections", "services"))
+PATHS = os.pathsep.join(
+    str(Path(__file__).parents[2] / part) for part in ("events", "projections", "services", "adapters")
+)
 
 CHILD = """
 import asyncio, sys

@@ -1,4 +1,4 @@
-"""The modules of the three packages, by their dotted names, and what is written in them."""
+"""The modules of the packages, by their dotted names, and what is written in them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ PACKAGES: Final = {
     "clew_events": ROOT / "events",
     "clew_projections": ROOT / "projections",
     "clew_services": ROOT / "services",
+    "clew_adapters": ROOT / "adapters",
 }
 
 
