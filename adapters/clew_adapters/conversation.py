@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Raw, UnsetType
@@ -61,19 +62,20 @@ class Conversation:
     """The items of one conversation, which comes to be when the first ones are added.
 
     ``metadata`` is what it is created with. A batch is there once, however often it is added, if one of its items has
-    an ``id``, or if it is added again as the next one after its outcome was unknown.
+    an ``id``, or if it is added again as the next one after its outcome was unknown. So is an item popped.
     """
 
     def __init__(self, clew: Clew, thread_id: str, metadata: Mapping[str, str]) -> None:
         self._clew = clew
         self._metadata = metadata
-        self._uncertain: tuple[list[Raw], str] | None = None
+        self._uncertain: tuple[Sequence[Raw], str] | None = None
+        """What was last done with an unknown outcome, and under which command id. Popping is done with no items."""
         self.thread_id = thread_id
 
     async def add(self, items: Sequence[Mapping[str, object]]) -> None:
         """Add items in one commit; none do nothing.
 
-        Where another item has the ``id`` of one of them already, both stay, and the batch is added without its ids.
+        Where another item has the ``id`` of one of them, both stay, and the batch is added without its ids.
 
         Raises:
             NotFound: the conversation was deleted.
@@ -82,15 +84,24 @@ class Conversation:
         """
         if not items:
             return
+        named = [item["id"] for item in items if "id" in item]
+        if len(set(named)) < len(named):
+            items = list(map(_without_id, items))
         batch = list(map(encode, items))
-        uncertain, self._uncertain = self._uncertain, None
-        command_id = uncertain[1] if uncertain is not None and uncertain[0] == batch else ids.random_id("cmd_")
-        try:
+        with self._once(batch) as command_id:
             try:
                 await self._send(batch, command_id)
             except AlreadyExists:
                 if not await self._has(items):
                     await self._send(list(map(encode, map(_without_id, items))), f"{command_id}.anew")
+
+    @contextlib.contextmanager
+    def _once(self, batch: Sequence[Raw]) -> Iterator[str]:
+        """The id of a command: that of the last one if it did the same and its outcome is unknown, else a new one."""
+        uncertain, self._uncertain = self._uncertain, None
+        command_id = uncertain[1] if uncertain is not None and uncertain[0] == batch else ids.random_id("cmd_")
+        try:
+            yield command_id
         except (Unavailable, asyncio.CancelledError) as fault:
             if not isinstance(fault, Unavailable) or fault.outcome_unknown:
                 self._uncertain = (batch, command_id)
@@ -134,7 +145,8 @@ class Conversation:
     async def pop(self) -> dict[str, Any] | None:
         """Take the newest item away and return it; None if there is none."""
         try:
-            popped = (await self._clew.pop_item(self.thread_id)).popped
+            with self._once([]) as command_id:
+                popped = (await self._clew.pop_item(self.thread_id, command_id=command_id)).popped
         except NotFound:
             return None
         return None if isinstance(popped, UnsetType) else decode(popped)

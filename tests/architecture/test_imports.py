@@ -13,7 +13,12 @@ from support.source import MODULES, PACKAGES, ROOT
 from support.up import environment
 
 ARROW = ("clew_services", "clew_projections", "clew_events")
-FRAMEWORKS = {"adk": {"google", "pydantic", "pydantic_core"}}
+FRAMEWORKS = {
+    "adk": {"google", "pydantic", "pydantic_core"},
+    "langchain": {"langchain_core"},
+    "agents": {"agents"},
+    "agent_framework": {"agent_framework"},
+}
 """What each adapter may import beside the client: its framework, and what that comes with."""
 PURE = ("clew_services.threads.decide", "clew_projections.fold", "clew_projections.views")
 IMPURE = {

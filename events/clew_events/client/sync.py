@@ -25,7 +25,7 @@ from clew_events.client import client
 from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Unavailable
 
-__all__ = ["Clew", "connect"]
+__all__ = ["Clew", "connect", "run"]
 
 
 class Background:
@@ -201,6 +201,11 @@ class Clew:
 
     feed_page = _call(client.Clew.feed_page)
     feed = _iterate(client.Clew.feed)
+
+
+def run(clew: Clew, work: Callable[[client.Clew], Coroutine[None, None, T]]) -> T:
+    """Run ``work`` with the asynchronous client that is behind ``clew``, and return or raise what it does."""
+    return clew._background.run(work(clew._clew))  # noqa: SLF001 - of the same module
 
 
 @contextlib.contextmanager
