@@ -35,11 +35,10 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from pydantic import PrivateAttr
 from pydantic_core import to_json
 
-from clew_adapters.conversation import PAGE, conversation_id, create
+from clew_adapters.conversation import PAGE, Written, conversation_id, create
 from clew_events.client import Clew
-from clew_events.commit import Position
 from clew_events.errors import AlreadyExists, Conflict, IdReused, NotFound, Rejected
-from clew_events.list_query import Condition, positions_text
+from clew_events.list_query import Condition
 
 _PREFIXES: Final = {"app": State.APP_PREFIX, "user": State.USER_PREFIX}
 _FIRST: Final = "session"
@@ -123,7 +122,7 @@ class ClewSessionService(BaseSessionService):
         self._clew = clew
         self._key = id_key
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._written: dict[int, int] = {}
+        self._written = Written()
 
     async def create_session(
         self, *, app_name: str, user_id: str, state: Values | None = None, session_id: str | None = None
@@ -148,7 +147,7 @@ class ClewSessionService(BaseSessionService):
             done = await self._clew.create_thread(thread_id=thread, items=[first], metadata=metadata)
         except AlreadyExists as fault:
             raise exists from fault
-        self._remember(done.position)
+        self._written.add(done.position)
         shared = await self._shared_state(app_name, user_id)
         return _session(metadata, own | shared, [], began, Place(done.n, _FIRST, 0, own))
 
@@ -176,8 +175,8 @@ class ClewSessionService(BaseSessionService):
         tests = [Condition.equal("adk", "session"), Condition.equal("app", app_name)]
         if user_id is not None:
             tests.append(Condition.equal("user", user_id))
-        at_least = positions_text(*(Position(shard, seq) for shard, seq in self._written.items())) or None
-        listing = self._clew.iter_threads(kind="conversation", where=Condition(every=tuple(tests)), at_least=at_least)
+        where = Condition(every=tuple(tests))
+        listing = self._clew.iter_threads(kind="conversation", where=where, at_least=self._written.at_least)
         found = [thread async for thread in listing]
         turn, users = asyncio.Semaphore(_AT_ONCE), {thread.metadata["user"] for thread in found}
 
@@ -206,7 +205,7 @@ class ClewSessionService(BaseSessionService):
             done = await self._clew.delete_thread(self._id("session", app_name, user_id, session_id.strip()))
         except NotFound:
             return
-        self._remember(done.position)
+        self._written.add(done.position)
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> Values:
         """What is stored under ``user:``, without that prefix."""
@@ -260,7 +259,7 @@ class ClewSessionService(BaseSessionService):
             except IdReused:
                 return None
             else:
-                self._remember(done.position)
+                self._written.add(done.position)
                 return Place(done.n, done.items.ids[0], since, state)
 
     async def _check(self, thread: str, session: Session, known: Place | None, body: bytes) -> tuple[Place, bool]:
@@ -368,10 +367,6 @@ class ClewSessionService(BaseSessionService):
 
     def _id(self, scope: str, *names: str) -> str:
         return conversation_id("adk", scope, *names, key=self._key)
-
-    def _remember(self, position: Position) -> None:
-        """Lists are to include this commit, which the index may not have yet."""
-        self._written[position.shard] = max(position.seq, self._written.get(position.shard, 0))
 
 
 def _session(names: Mapping[str, str], state: Values, events: list[Event], last: float, place: Place) -> Session:

@@ -14,7 +14,9 @@ from msgspec import Raw, UnsetType
 
 from clew_events import ids
 from clew_events.client import Clew
+from clew_events.commit import Position
 from clew_events.errors import AlreadyExists, NotFound, Unavailable
+from clew_events.list_query import positions_text
 
 PAGE: Final = 100
 
@@ -48,6 +50,22 @@ def decode(item: Raw) -> dict[str, Any]:
     """The value of an item."""
     value: dict[str, Any] = json.loads(bytes(item))
     return value
+
+
+class Written:
+    """How far one program has written, so that its lists include all of that: the index follows a little later."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, int] = {}
+
+    def add(self, position: Position) -> None:
+        """Include this commit."""
+        self._newest[position.shard] = max(position.seq, self._newest.get(position.shard, 0))
+
+    @property
+    def at_least(self) -> str | None:
+        """What a list is to include, as ``list_threads`` takes it."""
+        return positions_text(*(Position(shard, seq) for shard, seq in self._newest.items())) or None
 
 
 async def create(clew: Clew, thread_id: str, metadata: Mapping[str, str]) -> None:

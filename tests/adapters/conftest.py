@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import runpy
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -31,3 +34,18 @@ async def clew(url: str) -> AsyncIterator[Clew]:
     """A client of it."""
     async with connect(url, actor="assistant") as client:
         yield client
+
+
+@pytest.fixture
+def run_program(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Awaitable[list[str]]]:
+    """Run the program of a guide, in a thread: a process of its own would import the framework once more."""
+
+    async def run(name: str) -> list[str]:
+        monkeypatch.setenv("NATS_URL", url)
+        program = Path(__file__).parents[2] / f"examples/integrations/{name}.py"
+        await asyncio.to_thread(runpy.run_path, str(program), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -28,6 +28,8 @@ from clew_events.client import Clew, connect
 from clew_events.commands import AddItems
 from clew_events.errors import Unavailable
 from support.lost_answers import LossyClew
+
+RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -288,3 +290,11 @@ async def test_a_runner_goes_on_where_it_was_and_rewinds(service: ClewSessionSer
     assert texts(await load(service, session))[:4] == ["one", "1", "two", "2"]
     assert (await ask("other")).content == types.Content(role="model", parts=[types.Part(text="2")])
     assert time.time() >= (await load(service, session)).last_update_time
+
+
+async def test_the_program_of_the_guide_runs(run_program: RunProgram):
+    assert await run_program("with_adk") == [
+        "clerk You asked 1 times.",
+        "clerk You asked 2 times.",
+        "4 events, {'asked': 2, 'user:language': 'en'}",
+    ]

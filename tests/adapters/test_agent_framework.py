@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ from clew_events.client import Clew
 from clew_events.commands import AddItems
 from clew_events.errors import TooLarge, Unavailable
 from support.lost_answers import LossyClew
+
+RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -129,3 +131,12 @@ async def test_as_an_audit_it_stores_beside_another_memory_and_loads_nothing(cle
 async def test_what_is_run_without_a_session_is_kept_by_itself(clew: Clew):
     agent = Agent(client=Script(), context_providers=[ClewHistoryProvider(clew)])
     assert [(await agent.run("alone")).text for _ in range(2)] == ["asked with 1"] * 2
+
+
+async def test_the_program_of_the_guide_runs(run_program: RunProgram):
+    assert await run_program("with_agent_framework") == [
+        "I was given 1 messages.",
+        "I was given 3 messages.",
+        "user: Is it audited?",
+        "assistant: I was given 1 messages.",
+    ]

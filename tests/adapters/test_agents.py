@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from clew_events.commands import AddItems, PopItem
 from clew_events.errors import TooLarge, Unavailable
 from support.agents_sdk import calls, says, script
 from support.lost_answers import LossyClew
+
+RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -153,3 +156,11 @@ async def test_tools_and_runs_go_on_from_what_the_session_has_and_it_rewinds(ses
     assert [item.get("type", "message") for item in model.asked[-1]] == [*kinds, "message"]
     await rewind_session_items(session, (await session.get_items())[-2:])
     assert await session.get_items() == stored
+
+
+async def test_the_program_of_the_guide_runs(run_program: RunProgram):
+    assert await run_program("with_agents") == [
+        "I was given 1 items.",
+        "I was given 3 items.",
+        "4 items",
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,6 +22,8 @@ from clew_events.client import sync
 from clew_events.commands import AddItems, CreateThread
 from clew_events.errors import NotFound, TooLarge, Unavailable
 from support.lost_answers import LossyClew
+
+RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -153,3 +155,14 @@ async def test_a_chain_remembers_what_was_said(clew: sync.Clew, name: str):
     assert said(answers) == ["1 so far", "3 so far"]
     items = await asyncio.to_thread(lambda: list(clew.iter_items(conversation_id("langchain", name))))
     assert [json.loads(bytes(item))["kind"] for item in items] == ["human", "ai", "human", "ai"]
+
+
+async def test_the_program_of_the_guide_runs(run_program: RunProgram):
+    assert await run_program("with_langchain") == [
+        "You said 1 things.",
+        "You said 2 things.",
+        "human: Where is my parcel?",
+        "ai: You said 1 things.",
+        "human: And now?",
+        "ai: You said 2 things.",
+    ]

@@ -18,6 +18,7 @@ FRAMEWORKS = {
     "langchain": {"langchain_core"},
     "agents": {"agents"},
     "agent_framework": {"agent_framework"},
+    "chatkit": {"chatkit", "pydantic"},
 }
 """What each adapter may import beside the client: its framework, and what that comes with."""
 PURE = ("clew_services.threads.decide", "clew_projections.fold", "clew_projections.views")
