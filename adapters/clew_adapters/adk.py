@@ -35,7 +35,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from pydantic import PrivateAttr
 from pydantic_core import to_json
 
-from clew_adapters.conversation import PAGE, Written, conversation_id, create
+from clew_adapters.conversation import PAGE, OwnCommits, conversation_id, create
 from clew_events.client import Clew
 from clew_events.errors import AlreadyExists, Conflict, IdReused, NotFound, Rejected
 from clew_events.list_query import Condition
@@ -122,7 +122,7 @@ class ClewSessionService(BaseSessionService):
         self._clew = clew
         self._key = id_key
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._written = Written()
+        self._commits = OwnCommits()
 
     async def create_session(
         self, *, app_name: str, user_id: str, state: Values | None = None, session_id: str | None = None
@@ -147,7 +147,7 @@ class ClewSessionService(BaseSessionService):
             done = await self._clew.create_thread(thread_id=thread, items=[first], metadata=metadata)
         except AlreadyExists as fault:
             raise exists from fault
-        self._written.add(done.position)
+        self._commits.add(done.position)
         shared = await self._shared_state(app_name, user_id)
         return _session(metadata, own | shared, [], began, Place(done.n, _FIRST, 0, own))
 
@@ -176,7 +176,7 @@ class ClewSessionService(BaseSessionService):
         if user_id is not None:
             tests.append(Condition.equal("user", user_id))
         where = Condition(every=tuple(tests))
-        listing = self._clew.iter_threads(kind="conversation", where=where, at_least=self._written.at_least)
+        listing = self._clew.iter_threads(kind="conversation", where=where, at_least=self._commits.at_least)
         found = [thread async for thread in listing]
         turn, users = asyncio.Semaphore(_AT_ONCE), {thread.metadata["user"] for thread in found}
 
@@ -205,7 +205,7 @@ class ClewSessionService(BaseSessionService):
             done = await self._clew.delete_thread(self._id("session", app_name, user_id, session_id.strip()))
         except NotFound:
             return
-        self._written.add(done.position)
+        self._commits.add(done.position)
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> Values:
         """What is stored under ``user:``, without that prefix."""
@@ -259,7 +259,7 @@ class ClewSessionService(BaseSessionService):
             except IdReused:
                 return None
             else:
-                self._written.add(done.position)
+                self._commits.add(done.position)
                 return Place(done.n, done.items.ids[0], since, state)
 
     async def _check(self, thread: str, session: Session, known: Place | None, body: bytes) -> tuple[Place, bool]:

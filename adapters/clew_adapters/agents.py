@@ -50,26 +50,26 @@ class ClewSession:
         """The newest ``limit`` items, by default those of the settings, or all; oldest first."""
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
-        return [_taken(item) for item in await self._conversation.read(limit)]
+        return [_show_id(item) for item in await self._conversation.read(limit)]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Add items at the end, all or none. Added again after an outcome that is unknown, they are there once."""
-        await self._conversation.add([_kept(cast("dict[str, Any]", item)) for item in items])
+        await self._conversation.add([_hide_id(cast("dict[str, Any]", item)) for item in items])
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Take the newest item away and return it; None if there is none."""
         item = await self._conversation.pop()
-        return None if item is None else _taken(item)
+        return None if item is None else _show_id(item)
 
     async def clear_session(self) -> None:
         """Delete all items. Clew keeps their history until they are erased."""
         await self._conversation.clear()
 
 
-def _kept(item: dict[str, Any]) -> dict[str, Any]:
+def _hide_id(item: dict[str, Any]) -> dict[str, Any]:
     return {_SDK_ID if key == "id" else key: value for key, value in item.items()}
 
 
-def _taken(item: dict[str, Any]) -> TResponseInputItem:
+def _show_id(item: dict[str, Any]) -> TResponseInputItem:
     own = {"id" if key == _SDK_ID else key: value for key, value in item.items() if key != "id"}
     return cast("TResponseInputItem", own)

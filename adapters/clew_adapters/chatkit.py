@@ -20,7 +20,7 @@ from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata
 from msgspec import Raw
 from pydantic import TypeAdapter
 
-from clew_adapters.conversation import PAGE, Written, conversation_id
+from clew_adapters.conversation import PAGE, OwnCommits, conversation_id
 from clew_adapters.conversation import item_id as fit_id
 from clew_events.client import Clew
 from clew_events.errors import AlreadyExists, NotFound
@@ -34,12 +34,12 @@ _ITEM: Final[TypeAdapter[ThreadItem]] = TypeAdapter(ThreadItem)
 _ATTACHMENT: Final[TypeAdapter[Attachment]] = TypeAdapter(Attachment)
 
 
-class _Kept(msgspec.Struct):
+class _Body(msgspec.Struct):
     id: str
     item: Raw
 
 
-_KEPT: Final = msgspec.json.Decoder(_Kept)
+_DECODER: Final = msgspec.json.Decoder(_Body)
 
 
 class ClewStore(Store[TContext]):
@@ -54,7 +54,7 @@ class ClewStore(Store[TContext]):
         self._clew = clew
         self._user = user
         self._key = id_key
-        self._written = Written()
+        self._commits = OwnCommits()
 
     def generate_thread_id(self, context: TContext) -> str:
         """A new id of a thread."""
@@ -90,7 +90,7 @@ class ClewStore(Store[TContext]):
             limit=min(limit, PAGE),
             order="asc" if order == "asc" else "desc",
             after=None if after is None else self._id("thread", after, context),
-            at_least=self._written.at_least,
+            at_least=self._commits.at_least,
         )
         names = [thread.metadata["id"] for thread in page.data]
         found = await asyncio.gather(*(self.load_thread(name, context) for name in names), return_exceptions=True)
@@ -123,8 +123,8 @@ class ClewStore(Store[TContext]):
                 after=begin,
             )
         more = page.items.has_more and page.items.last_id != own
-        kept = map(_KEPT.decode, page.items.data)
-        items = [_ITEM.validate_json(bytes(each.item)) for each in kept if each.id != own]
+        bodies = map(_DECODER.decode, page.items.data)
+        items = [_ITEM.validate_json(bytes(each.item)) for each in bodies if each.id != own]
         if len(items) > limit:
             items, more = items[:limit], True
         return Page(data=items, has_more=more, after=items[-1].id if more else None)
@@ -161,7 +161,7 @@ class ClewStore(Store[TContext]):
         """
         with _not_found(item_id):
             found = await self._clew.get_item(self._id("thread", thread_id, context), _name(item_id))
-        return _ITEM.validate_json(bytes(_KEPT.decode(found.item).item))
+        return _ITEM.validate_json(bytes(_DECODER.decode(found.item).item))
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: TContext) -> None:
         """Delete an item, if it is there. Clew keeps its history until it is erased."""
@@ -200,19 +200,19 @@ class ClewStore(Store[TContext]):
                 with _not_found(name):
                     done = await self._clew.replace_item(thread, own, body)
             else:
-                self._written.add(created.position)
+                self._commits.add(created.position)
                 return
-        self._written.add(done.position)
+        self._commits.add(done.position)
 
     async def _load(self, kind: str, name: str, context: TContext) -> bytes:
         with _not_found(name):
             found = await self._clew.get_item(self._id(kind, name, context), f"{_OWN}{kind}")
-        return bytes(_KEPT.decode(found.item).item)
+        return bytes(_DECODER.decode(found.item).item)
 
     async def _delete(self, kind: str, name: str, context: TContext) -> None:
         with contextlib.suppress(NotFound):
             done = await self._clew.delete_thread(self._id(kind, name, context))
-            self._written.add(done.position)
+            self._commits.add(done.position)
 
 
 def _random_id(item_type: StoreItemType) -> str:

@@ -52,7 +52,7 @@ def decode(item: Raw) -> dict[str, Any]:
     return value
 
 
-class Written:
+class OwnCommits:
     """How far one program has written, so that its lists include all of that: the index follows a little later."""
 
     def __init__(self) -> None:
