@@ -14,10 +14,13 @@ TELLING := tests/unit/test_http_openapi.py tests/unit/test_tracing.py tests/unit
   tests/live/test_client_examples.py::test_the_program_with_the_client_runs \
   tests/live/test_cli_up.py::test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads
 
+# What tests of adapters need beside the frameworks.
+TOOLS := 'hypothesis>=6.150' 'pytest>=9' 'pytest-asyncio>=1.3' 'pytest-timeout>=2.4' 'pytest-xdist>=3.8'
+
 # Tests start hundreds of processes, and Python would compile all of Clew anew in each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install run test check lowest soak bench bench-peers schema lock clean
+.PHONY: help install run test check lowest test-lowest soak bench bench-peers schema lock clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -51,6 +54,13 @@ lowest: $(INSTALLED) ## Run the tests that ARGS names, or a telling few, with th
 	$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
 	  --editable '.[server,otel]' --group dev
 	$(VENV)/lowest/bin/pytest --quiet --numprocesses 2 $(or $(ARGS),$(TELLING))
+
+# Frameworks move fast, and those of last month warn of what has been deprecated since.
+test-lowest: $(INSTALLED) ## Run the tests of the adapters with the lowest versions of the frameworks that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
+	  --editable '.[server,adk,agent-framework,agents,chatkit,langchain]' $(TOOLS)
+	$(VENV)/lowest/bin/pytest --quiet --numprocesses 2 -W ignore::DeprecationWarning $(or $(ARGS),tests/adapters)
 
 soak: $(INSTALLED) ## Run what has no end for SECONDS=30 each: clients, kills and losses at random
 	CLEW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest --quiet --numprocesses $(ATONCE) -m soak $(ARGS)

@@ -232,7 +232,7 @@ class ClewSessionService(BaseSessionService):
                 raise SessionNotFoundError(f"Session {session.id} not found.") from fault
             if isinstance(session, StoredSession):
                 session.move(place)
-            self._commit_event_to_session(session, event)
+            await super().append_event(session, event)
             session.last_update_time = event.timestamp
         return event
 

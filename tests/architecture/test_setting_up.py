@@ -20,7 +20,7 @@ RUN_LOCK = (ROOT / "requirements-run.lock").read_text(encoding="utf-8")
 LOCKS = ("requirements.lock", "requirements-run.lock")
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
 PINNED, PINNED_TO_RUN = dict(PIN.findall(LOCK)), dict(PIN.findall(RUN_LOCK))
-TARGETS = ("install", "run", "test", "lowest", "bench", "bench-peers", "schema", "lock")
+TARGETS = ("install", "run", "test", "lowest", "test-lowest", "bench", "bench-peers", "schema", "lock")
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
