@@ -10,19 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("google.adk", reason="clew[adk] is not installed")
-
-from google.adk.agents import BaseAgent, InvocationContext
-from google.adk.errors._stale_session_error import StaleSessionError
-from google.adk.errors.already_exists_error import AlreadyExistsError
-from google.adk.errors.session_not_found_error import SessionNotFoundError
-from google.adk.events import Event, EventActions
-from google.adk.runners import Runner
-from google.adk.sessions import Session
-from google.adk.sessions.base_session_service import GetSessionConfig
-from google.genai import types
-
-from clew_adapters.adk import ClewSessionService
 from clew_adapters.conversation import conversation_id
 from clew_events.client import Clew, connect
 from clew_events.commands import AddItems
@@ -32,6 +19,38 @@ from support.lost_answers import LossyClew
 RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def framework() -> None:
+    """Import it where these tests run: every process collects them, and importing it takes seconds of a core."""
+    pytest.importorskip("google.adk", reason="clew[adk] is not installed")
+
+    from google.adk.agents import BaseAgent, InvocationContext
+    from google.adk.errors._stale_session_error import StaleSessionError
+    from google.adk.errors.already_exists_error import AlreadyExistsError
+    from google.adk.errors.session_not_found_error import SessionNotFoundError
+    from google.adk.events import Event, EventActions
+    from google.adk.runners import Runner
+    from google.adk.sessions import Session
+    from google.adk.sessions.base_session_service import GetSessionConfig
+    from google.genai import types
+
+    from clew_adapters.adk import ClewSessionService
+
+    class Counter(BaseAgent):
+        """Counts what it was asked."""
+
+        async def _run_async_impl(self, context: InvocationContext) -> AsyncGenerator[Event]:
+            asked = context.session.state.get("asked", 0) + 1
+            yield Event(
+                author=self.name,
+                invocation_id=context.invocation_id,
+                content=types.Content(role="model", parts=[types.Part(text=str(asked))]),
+                actions=EventActions(state_delta={"asked": asked}),
+            )
+
+    globals().update(locals())
 
 
 @pytest.fixture
@@ -260,19 +279,6 @@ async def test_without_the_key_nobody_finds_a_session_by_its_names(clew: Clew, a
     assert await load(ClewSessionService(clew, id_key=b"secret"), session) == session
     other = ClewSessionService(clew)
     assert await other.get_session(app_name=app, user_id="ada", session_id=session.id) is None
-
-
-class Counter(BaseAgent):
-    """Counts what it was asked."""
-
-    async def _run_async_impl(self, context: InvocationContext) -> AsyncGenerator[Event]:
-        asked = context.session.state.get("asked", 0) + 1
-        yield Event(
-            author=self.name,
-            invocation_id=context.invocation_id,
-            content=types.Content(role="model", parts=[types.Part(text=str(asked))]),
-            actions=EventActions(state_delta={"asked": asked}),
-        )
 
 
 async def test_a_runner_goes_on_where_it_was_and_rewinds(service: ClewSessionService, app: str):

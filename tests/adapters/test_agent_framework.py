@@ -9,18 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("agent_framework", reason="clew[agent-framework] is not installed")
-
-from agent_framework import (
-    Agent,
-    BaseChatClient,
-    ChatResponse,
-    Content,
-    InMemoryHistoryProvider,
-    Message,
-)
-
-from clew_adapters.agent_framework import ClewHistoryProvider
 from clew_adapters.conversation import conversation_id
 from clew_events.client import Clew
 from clew_events.commands import AddItems
@@ -32,21 +20,39 @@ RunProgram = Callable[[str], Awaitable[list[str]]]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def framework() -> None:
+    """Import it where these tests run: every process collects them, and importing it takes seconds of a core."""
+    pytest.importorskip("agent_framework", reason="clew[agent-framework] is not installed")
+
+    from agent_framework import (
+        Agent,
+        BaseChatClient,
+        ChatResponse,
+        Content,
+        InMemoryHistoryProvider,
+        Message,
+    )
+
+    from clew_adapters.agent_framework import ClewHistoryProvider
+
+    class Script(BaseChatClient[Any]):
+        """Answers with how many messages it was asked with."""
+
+        def _inner_get_response(
+            self, *, messages: Sequence[Message], stream: bool, options: Any, **kwargs: Any
+        ) -> Awaitable[ChatResponse]:
+            async def answer() -> ChatResponse:
+                return ChatResponse(messages=[Message("assistant", [f"asked with {len(messages)}"])])
+
+            return answer()
+
+    globals().update(locals())
+
+
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     return request.node.name
-
-
-class Script(BaseChatClient[Any]):
-    """Answers with how many messages it was asked with."""
-
-    def _inner_get_response(
-        self, *, messages: Sequence[Message], stream: bool, options: Any, **kwargs: Any
-    ) -> Awaitable[ChatResponse]:
-        async def answer() -> ChatResponse:
-            return ChatResponse(messages=[Message("assistant", [f"asked with {len(messages)}"])])
-
-        return answer()
 
 
 def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -9,13 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("agents", reason="clew[agents] is not installed")
-
-from agents import Agent, RunConfig, Runner, function_tool
-from agents.memory import Session, SessionSettings
-from agents.run_internal.session_persistence import rewind_session_items
-
-from clew_adapters.agents import ClewSession
 from clew_events.client import Clew
 from clew_events.commands import AddItems, PopItem
 from clew_events.errors import TooLarge, Unavailable
@@ -25,6 +18,25 @@ from support.lost_answers import LossyClew
 RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def framework() -> None:
+    """Import it where these tests run: every process collects them, and importing it takes seconds of a core."""
+    pytest.importorskip("agents", reason="clew[agents] is not installed")
+
+    from agents import Agent, RunConfig, Runner, function_tool
+    from agents.memory import Session, SessionSettings
+    from agents.run_internal.session_persistence import rewind_session_items
+
+    from clew_adapters.agents import ClewSession
+
+    @function_tool
+    def missing() -> str:
+        """Say that it is missing."""
+        return "missing"
+
+    globals().update(locals())
 
 
 @pytest.fixture
@@ -39,12 +51,6 @@ def users(*numbers: int) -> list[Any]:
 async def texts(session: ClewSession, limit: int | None = None) -> list[str]:
     found: list[Any] = await session.get_items(limit)
     return [item["content"] for item in found]
-
-
-@function_tool
-def missing() -> str:
-    """Say that it is missing."""
-    return "missing"
 
 
 async def test_it_is_what_the_sdk_calls_a_session(session: ClewSession):

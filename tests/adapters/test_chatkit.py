@@ -11,37 +11,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-pytest.importorskip("chatkit", reason="clew[chatkit] is not installed")
-
-from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
-from chatkit.store import NotFoundError
-from chatkit.types import (
-    AssistantMessageContent,
-    AssistantMessageItem,
-    Attachment,
-    ClientToolCallItem,
-    FileAttachment,
-    HiddenContextItem,
-    ImageAttachment,
-    InferenceOptions,
-    LockedStatus,
-    Page,
-    Thread,
-    ThreadItem,
-    ThreadItemDoneEvent,
-    ThreadMetadata,
-    ThreadStreamEvent,
-    UserMessageItem,
-    UserMessageTagContent,
-    UserMessageTextContent,
-    WidgetItem,
-    Workflow,
-    WorkflowItem,
-)
-from chatkit.widgets import Card, Text
-from pydantic import AnyUrl
-
-from clew_adapters.chatkit import ClewStore
 from clew_adapters.conversation import conversation_id
 from clew_events.client import Clew
 from clew_events.commands import AddItems, CreateThread, DeleteItem, ReplaceItem
@@ -51,6 +20,63 @@ from support.lost_answers import LossyClew
 RunProgram = Callable[[str], Awaitable[list[str]]]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def framework() -> None:
+    """Import it where these tests run: every process collects them, and importing it takes seconds of a core."""
+    pytest.importorskip("chatkit", reason="clew[chatkit] is not installed")
+
+    from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
+    from chatkit.store import NotFoundError
+    from chatkit.types import (
+        AssistantMessageContent,
+        AssistantMessageItem,
+        Attachment,
+        ClientToolCallItem,
+        FileAttachment,
+        HiddenContextItem,
+        ImageAttachment,
+        InferenceOptions,
+        LockedStatus,
+        Page,
+        Thread,
+        ThreadItem,
+        ThreadItemDoneEvent,
+        ThreadMetadata,
+        ThreadStreamEvent,
+        UserMessageItem,
+        UserMessageTagContent,
+        UserMessageTextContent,
+        WidgetItem,
+        Workflow,
+        WorkflowItem,
+    )
+    from chatkit.widgets import Card, Text
+    from pydantic import AnyUrl
+
+    from clew_adapters.chatkit import ClewStore
+
+    class Clerk(ChatKitServer[str]):
+        """Answers with how many items there are."""
+
+        async def respond(
+            self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: str
+        ) -> AsyncIterator[ThreadStreamEvent]:
+            seen = await self.store.load_thread_items(thread.id, None, 50, "desc", context)
+            thread.title = f"{len(seen.data)} items"
+            item_id = self.store.generate_item_id("task", thread, context)
+            yield ThreadItemDoneEvent(item=message(thread, item_id, f"{len(seen.data)}"))
+
+        async def ask(self, user: str, kind: str, **params: Any) -> Any:
+            result = await self.process(json.dumps({"type": kind, "params": params}), user)
+            if isinstance(result, NonStreamingResult):
+                return json.loads(result.json)
+            assert isinstance(result, StreamingResult)
+            return [json.loads(event.removeprefix(b"data: ")) async for event in result]
+
+    globals().update(locals())
+
 
 NOW = datetime(2026, 11, 29, 12, 30, 15, 123456, UTC)
 
@@ -246,25 +272,6 @@ async def test_what_is_too_large_is_refused(store: ClewStore[str], thread: Threa
     with pytest.raises(TooLarge):
         await store.add_thread_item(thread.id, message(thread, "m", "x" * 9_000_000), user)
     assert (await items(store, thread, user)).data == []
-
-
-class Clerk(ChatKitServer[str]):
-    """Answers with how many items there are."""
-
-    async def respond(
-        self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: str
-    ) -> AsyncIterator[ThreadStreamEvent]:
-        seen = await self.store.load_thread_items(thread.id, None, 50, "desc", context)
-        thread.title = f"{len(seen.data)} items"
-        item_id = self.store.generate_item_id("task", thread, context)
-        yield ThreadItemDoneEvent(item=message(thread, item_id, f"{len(seen.data)}"))
-
-    async def ask(self, user: str, kind: str, **params: Any) -> Any:
-        result = await self.process(json.dumps({"type": kind, "params": params}), user)
-        if isinstance(result, NonStreamingResult):
-            return json.loads(result.json)
-        assert isinstance(result, StreamingResult)
-        return [json.loads(event.removeprefix(b"data: ")) async for event in result]
 
 
 def said(text: str) -> dict[str, object]:

@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-pytest.importorskip("langchain_core", reason="clew[langchain] is not installed")
-
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import RunnableLambda
-from langchain_core.runnables.history import RunnableWithMessageHistory
-
 from clew_adapters.conversation import conversation_id
-from clew_adapters.langchain import ClewChatMessageHistory
 from clew_events.client import sync
 from clew_events.commands import AddItems, CreateThread
 from clew_events.errors import NotFound, TooLarge, Unavailable
@@ -30,6 +23,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*(InMemory|Base)ChatMessageHistory.*deprecated"),
     pytest.mark.filterwarnings("ignore:.*RunnableWithMessageHistory.*deprecated"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def framework() -> None:
+    """Import it where these tests run: every process collects them, and importing it takes seconds of a core."""
+    pytest.importorskip("langchain_core", reason="clew[langchain] is not installed")
+
+    from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+    from langchain_core.runnables import RunnableLambda
+    from langchain_core.runnables.history import RunnableWithMessageHistory
+
+    from clew_adapters.langchain import ClewChatMessageHistory
+
+    globals().update(locals())
 
 
 @pytest_asyncio.fixture(loop_scope="module")
