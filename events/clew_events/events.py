@@ -119,6 +119,11 @@ class ItemEvent(Struct, frozen=True, gc=False):
         """When the item came to be where it was before it was imported; ``None`` if this does not tell."""
         return None
 
+    @property
+    def replaces(self) -> bool:
+        """Whether the event gives the item another content."""
+        return False
+
 
 @final
 class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreated"):
@@ -207,6 +212,11 @@ class ItemReplaced(ItemEvent, frozen=True, tag_field="type", tag="ItemReplaced")
     ordinal: int | UnsetType = UNSET
     message: Content[Message | UnsetType] = UNSET
     body: Content[Raw | UnsetType] = UNSET
+
+    @property
+    def replaces(self) -> bool:
+        """It does."""
+        return True
 
 
 @final

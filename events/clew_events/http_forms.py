@@ -44,7 +44,7 @@ class CreateThreadBody(Request, frozen=True, kw_only=True):
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
     expires_after: ExpiresAfterIn | None = None
-    id: str | None = None
+    id: ThreadId | None = None
     object: Literal["thread"] = "thread"
     created_at: int | None = None
     expires_at: int | None = None

@@ -21,12 +21,17 @@ from clew_events.queries import ListItems, ListItemsAt
 from clew_events.subjects import Address
 from clew_projections import places
 from clew_projections.consistency.view_check import ViewCheck
+from clew_projections.history.erased_commits import ErasedCommits
 from clew_projections.packs.layout import Scope
 from clew_projections.packs.pack import Pack
 from clew_services import compose
+from clew_services.backup.backup_folder import Folder
+from clew_services.backup.restore_backup import restore
+from clew_services.backup.take_backup import take
 from clew_services.checkpoints.note import SigningKey
 from clew_services.compose import Clew
 from clew_services.erasure import worker
+from clew_services.nats_connection import connection
 from clew_services.packs.check_pack import check_pack
 from clew_services.packs.exporter import Exporter
 from clew_services.packs.importer import Importer
@@ -36,7 +41,7 @@ from support.asgi import call
 from support.erasing import EVERY
 from support.erasure_worker import KEY, complete_all
 from support.forging import bodies, rechained, rewrite
-from support.indexes import caught_up, fed
+from support.indexes import caught_up, drift, fed
 from support.nats_services import served
 from support.parts import sign, verifier_of
 from support.truth import buckets_equal_the_log, projecting
@@ -290,6 +295,8 @@ async def test_what_is_left_of_a_parent_is_shown_when_the_rest_is_erased_and_swe
         assert [json.loads(bytes(item)).get("text") for item in then.data] == [10, None, 3]
         await client.erase_thread(parent, forks=True)
         await complete_all(clew, rule=EVERY)
+        swept = ErasedCommits(clew.connection.js, replicated=False)
+        assert any([(await swept.read_swept(shard)).until for shard in range(clew.deployment.shards)])
         assert await texts(client, fork) == []
         await client.add_items(fork, [note(4)])
         assert await texts(client, fork) == [4]
@@ -347,6 +354,26 @@ async def test_a_pack_of_a_fork_has_what_it_inherits_and_nothing_more(
         assert (await verifier_of(target).all()).findings == ()
 
 
+async def test_a_restored_backup_knows_which_forks_there_are(
+    clew: Clew, deployment, durable_nats_server, tmp_path: Path
+) -> None:
+    async with served(clew), connect(deployment.url) as client:
+        parent = await new_parent(client, 2)
+        fork = await new_fork(client, parent)
+    folder = Folder(tmp_path / "backup")
+    await take(clew.connection, folder, "0", lambda _: None)
+    async with connection(durable_nats_server.url, name="restore") as made:
+        await restore(made, folder, None, lambda _: None)
+    async with (
+        compose.connect(durable_nats_server.url, name="restored") as restored,
+        served(restored),
+        connect(durable_nats_server.url) as client,
+    ):
+        assert await texts(client, fork) == [1, 2]
+        with pytest.raises(Forked, match=f"'{fork}'"):
+            await client.erase_thread(parent)
+
+
 async def test_a_pack_without_the_parents_of_its_forks_says_so(clew: Clew, deployment, tmp_path) -> None:
     async with served(clew), connect(deployment.url) as client:
         parent = await new_parent(client, 2)
@@ -385,6 +412,13 @@ async def test_forks_are_listed_and_a_search_names_those_that_show_what_it_finds
         wool, silk = [(await client.list_threads(search=word)).data for word in ("wool", "silk")]
         assert [(hit.id, set(hit.excerpt.forks or ())) for hit in wool] == [(parent, {fork, grandchild})]
         assert [(hit.id, hit.excerpt.forks) for hit in silk] == [(parent, UNSET)]
+        # What a fork wrote in place of an item is found in it, and is what the log says.
+        item = (await ids(client, fork))[0]
+        await client.replace_item(fork, item, {"type": "note", "text": "felt"})
+        await client.delete_item(grandchild, item)
+        await caught_up(clew, root)
+        assert [hit.id for hit in (await client.list_threads(search="felt")).data] == [fork]
+        assert await drift(clew, root) == []
         await client.delete_thread(parent)
         await client.delete_thread(early)
         await caught_up(clew, root)

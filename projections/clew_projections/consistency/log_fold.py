@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
+from clew_events.events import ItemEvent, ordinal_of
 from clew_events.subjects import Address
 from clew_projections.apply import advance_items, advance_stored, own_ordinals
 from clew_projections.places import Places
@@ -15,7 +16,7 @@ from clew_projections.views import ItemView, StoredView, absent_stored
 
 
 class FoldedThread(Struct, kw_only=True):
-    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its own items.
+    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages, and the items it wrote.
 
     ``logged`` counts all its commits. ``next_seq`` is where the commit after ``n`` stands, if there is one. ``erasing``
     if one after ``n`` requests an erasure: the log then no longer has all that a view of ``n`` shows. ``fault`` says
@@ -58,6 +59,14 @@ def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
         Corrupt: it does not continue the thread; nothing was changed.
     """
     view, pages = advance_stored(folded.view, folded.pages, recorded)
-    changed = advance_items(folded.items, recorded.commit, own_ordinals(view))
+    commit, items = recorded.commit, folded.items
+    # Of what a fork inherits, its history says what it replaced.
+    replaced = {
+        ordinal_of(event): ItemView(id=event.item, thread=view.id, ordinal=ordinal_of(event), n=0, created_at=commit.at)
+        for event in commit.events
+        if isinstance(event, ItemEvent) and event.replaces
+    }
+    known = {**replaced, **items} if replaced.keys() - items.keys() else items
+    changed = advance_items(known, commit, {*own_ordinals(view), *known.keys()})
     folded.view, folded.pages = view, pages
     folded.items |= changed
