@@ -11,7 +11,7 @@
     │   ├── AlreadyExists   a thread with that id exists or existed (409)
     │   ├── AlreadyErased   the thread or message was erased, or is being erased (409)
     │   ├── Held            a legal hold forbids it (409)
-    │   ├── Forked          forks show what would be erased, and the command does not say that it knows (409)
+    │   ├── Forked          forks show what would be erased, or it is inherited (409)
     │   ├── IdReused        the command id was used for a different command (409)
     │   └── TooLarge        it exceeds a size limit of the deployment (413)
     ├── Conflict      the thread has changed: reload it, decide again, send again
@@ -104,7 +104,10 @@ class Held(Rejected):
 
 
 class Forked(Rejected):
-    """Forks show what would be erased, and so would lose it. The message names them; ``forks`` says that they may."""
+    """Forks show what would be erased, and so would lose it. The message names them; ``forks`` says that they may.
+
+    Or a fork inherits it (``inherited_item``), and it is erased in the thread that the message names.
+    """
 
     default_code = "has_forks"
 
@@ -173,8 +176,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LEAVES: dict[str, type[ClewError]] = {
-    leaf.default_code: leaf
-    for leaf in (Unauthorized, Forbidden, AlreadyExists, AlreadyErased, Held, Forked, IdReused, TooLarge)
+    "inherited_item": Forked,
+    **{
+        leaf.default_code: leaf
+        for leaf in (Unauthorized, Forbidden, AlreadyExists, AlreadyErased, Held, Forked, IdReused, TooLarge)
+    },
 }
 _BRANCHES: dict[Kind, type[ClewError]] = {
     "rejected": Invalid,

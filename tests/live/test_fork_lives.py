@@ -27,7 +27,7 @@ from clew_events.commands import (
     ReplaceItem,
     RestoreThread,
 )
-from clew_events.errors import Forked, Held, Invalid
+from clew_events.errors import Forked, Held
 from clew_events.queries import ListItems, ListItemsAt
 from clew_events.subjects import Address
 from clew_projections import places
@@ -194,7 +194,7 @@ class World:
         command = EraseItem(thread_id=life.id, item_id=life.ids[ordinal])
         if ordinal <= life.ordinal and life.items[ordinal].thread != life.id:
             if not life.held:
-                with pytest.raises(Invalid, match="inherited"):
+                with pytest.raises(Forked, match="inherited"):
                     await self.say(msgspec.structs.replace(command, forks=True))
             return
         if await self.refused(life, command, {ordinal}):

@@ -191,7 +191,7 @@ async def test_what_is_erased_in_a_parent_is_seen_in_its_forks(client: Client) -
     parent = await new_parent(client, 3)
     child = await new_fork(client, await new_fork(client, parent))
     second = json.loads(bytes((await client.list_items(parent, order="asc")).items.data[1]))["id"]
-    with pytest.raises(Invalid, match="is inherited from thread"):
+    with pytest.raises(Forked, match="is inherited from thread"):
         await client.send(EraseItem(thread_id=child, item_id=second))
     await client.replace_item(child, second, note(20))
     await client.erase_item(parent, second, forks=True)

@@ -61,6 +61,7 @@ def parts(node: object) -> Iterator[dict[str, Any]]:
 LEFT_OUT = {
     "listThreads": {"after", "before", "query", "at_least", "order_by"},
     "listConversations": {"after", "before", "query", "at_least", "order_by"},
+    "listForks": {"after", "before", "query", "at_least", "order_by"},
     "listHolds": {"at_least"},
     "listDue": {"until", "after"},
     "listEvents": {"after", "before", "type", "since", "until"},
@@ -95,6 +96,10 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     # What is sent back as it was answered says where it is. An item is an object of some type.
     del schemas["NewMessage"]["properties"]["thread_id"]
     del schemas["UpdateConversationBody"]["properties"]["id"]
+    for own in ("id", "forked_from"):
+        del schemas["ModifyThreadBody"]["properties"][own]
+    # Which versions there are, and which items, the record knows.
+    del schemas["ForkBody"]["properties"]["at"]
     items = {"type": "array", "items": {"enum": [{"role": "user", "content": "hi"}, {"type": "note", "n": 1.5}]}}
     schemas["CreateItemsBody"]["properties"]["items"] = items
     schemas["CreateConversationBody"]["properties"]["items"] = {"anyOf": [items, {"type": "null"}]}

@@ -242,16 +242,23 @@ def _links(route: HttpRoute) -> Document:
     if _receipt(route) is None:
         return {}
     if route.answer is Thread:
-        return _links_to("{thread_id}", {"thread_id": "$response.body#/id"})
+        made = {"thread_id": "$response.body#/id"}
+        # What takes conversations too answers them.
+        return _links_to("{thread_id}", made, threads_only="{thread_id}" not in route.path or route.threads_only)
     return _links_to("{message_id}", {**within, "message_id": "$response.body#/id"})
 
 
-def _links_to(part: str, parameters: Document) -> Document:
-    """Links to every route that has ``part`` as the last variable part of its path, and answers JSON."""
+def _links_to(part: str, parameters: Document, *, threads_only: bool = True) -> Document:
+    """Links to every route that has ``part`` as the last variable part of its path, and answers JSON.
+
+    Those that take no conversation are left out unless ``threads_only``.
+    """
     names = [
         operation_id(route.name)
         for _, route in http_routes()
-        if route.path.rfind("{") == route.path.find(part) != -1 and route.media_type is None
+        if route.path.rfind("{") == route.path.find(part) != -1
+        and route.media_type is None
+        and (threads_only or not route.threads_only)
     ]
     return {name: {"operationId": name, "parameters": parameters} for name in names}
 

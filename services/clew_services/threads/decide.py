@@ -109,7 +109,7 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         Invalid: the thread would exceed a limit, an item cannot be kept, or the reason of an erasure is no code.
         AlreadyErased: what is to be erased, restored or held was erased before.
         Held: a legal hold forbids the erasure.
-        Forked: forks show what is to be erased, and the command does not allow that.
+        Forked: forks show what is to be erased, and the command does not allow that; or a fork inherits it.
         TooLarge: a message is longer than ``limits`` allows.
     """
     seed = (thread, command_id)
@@ -388,10 +388,10 @@ def no_version(at: int, n: int) -> Invalid:
     return Invalid(f"Invalid 'at': the thread has no version {at}, it is at version {n}.", param="at")
 
 
-def inherited_item(item_id: str, parent: str) -> Invalid:
+def inherited_item(item_id: str, parent: str) -> Forked:
     """The error for erasing an item in a fork that inherits it."""
     why = f"Item '{item_id}' is inherited from {name_history(parent)} and is stored only there: erase it there."
-    return Invalid(why, code="inherited_item")
+    return Forked(why, code="inherited_item")
 
 
 def under_hold(thread: str, hold: str) -> Held:
