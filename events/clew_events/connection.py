@@ -14,7 +14,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from clew_events.errors import ClewError, Invalid, Unauthorized, Unavailable
-from clew_events.nats_client import LastingClient
+from clew_events.nats_client import LastingClient, TlsError
+from clew_events.nats_security import UNSECURED, NatsSecurity
 
 PING: Final = 5
 """Seconds between pings to the server. After two without an answer, the client connects to another server."""
@@ -23,6 +24,10 @@ _REFUSED: Final = re.compile("authorization violation|authentication (expired|re
 RECANCEL: Final = 0.1
 """Seconds after which a task that swallowed its cancellation is cancelled again."""
 
+_TELLING: Final = (nats.errors.Error, ssl.SSLError)
+_UNKNOWN_AUTHORITY: Final = {18, 19, 20, 21}
+"""OpenSSL's codes of a certificate that no authority of those trusted has signed."""
+
 T = TypeVar("T")
 
 
@@ -30,7 +35,7 @@ class Login(TypedDict, total=False):
     """The credentials that nats-py's ``connect`` takes."""
 
     user: str
-    password: str
+    password: str | Callable[[], str]
     token: str
 
 
@@ -41,7 +46,6 @@ class ClientOptions(TypedDict, total=False):
     reconnected_cb: Callable[[], Awaitable[None]]
     reconnect_time_wait: float
     pending_size: int
-    tls: ssl.SSLContext | None
 
 
 def addresses(servers: str | Sequence[str]) -> list[str]:
@@ -71,31 +75,35 @@ async def open_client(
     timeout: float | None,
     on_error: Callable[[Exception], Awaitable[None]],
     inbox_prefix: str = INBOX_PREFIX,
+    security: NatsSecurity = UNSECURED,
     **options: Unpack[ClientOptions],
 ) -> None:
     """Connect ``nc`` under a name that is shown to the server's operator. It reconnects without end.
 
     ``on_error`` is called with every error of the connection. ``timeout`` is in seconds; None waits for ever. If
-    connecting fails or is cancelled, ``nc`` is closed.
+    connecting fails or is cancelled, ``nc`` is closed. The files of ``security`` are read again whenever it connects.
 
     Raises:
-        Invalid: no server is named.
-        Unauthorized: every server refuses the credentials, or requires some; not raised if ``timeout`` is None.
+        Invalid: no server is named, or a file of ``security`` is not what it should be.
+        Unauthorized: every server refuses the credentials or the certificate, or requires some, or its own certificate
+            is not trusted (``nats_tls``); not raised if ``timeout`` is None.
         Unavailable: no server accepts the connection within ``timeout`` seconds.
     """
     urls = addresses(servers)
     if not urls:
         raise Invalid("no NATS server is given: name one, such as nats://127.0.0.1:4222", code="no_server")
+    security.check(urls)
+    nc.security = security
     errors: list[Exception] = []
     refusals = 0
     refused = asyncio.Event()
 
     async def report(error: Exception) -> None:
         # What a server says is more precise than that it then closed the connection.
-        if isinstance(error, nats.errors.Error) or not any(isinstance(known, nats.errors.Error) for known in errors):
+        if isinstance(error, _TELLING) or not any(isinstance(known, _TELLING) for known in errors):
             errors[:] = [error]
         nonlocal refusals
-        refusals += bool(_REFUSED.search(str(error)))
+        refusals += bool(_REFUSED.search(str(error)) or _tls_reason(error))
         if refusals >= len(urls) and timeout is not None:
             refused.set()
         await on_error(error)
@@ -109,16 +117,20 @@ async def open_client(
                 max_reconnect_attempts=-1,
                 ping_interval=PING,
                 inbox_prefix=inbox_prefix,
-                **login(urls),
+                **_login(urls, security),
                 **options,  # type: ignore[arg-type]  # reconnect_time_wait is an int there, and works with fractions
             )
             await await_cancellable(_unless(refused, connecting))
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, ClewError):
         await close(nc)
         raise
     except (nats.errors.Error, OSError) as fault:  # TimeoutError is an OSError
         await close(nc)
-        raise _explain(fault, errors[-1] if errors else fault, urls) from fault
+        raise _explain(fault, errors[-1] if errors else fault, urls, security) from fault
+
+
+def _login(urls: Sequence[str], security: NatsSecurity) -> Login:
+    return {"user": security.user, "password": security.password} if security.user else login(urls)
 
 
 async def _unless(refused: asyncio.Event, connecting: Coroutine[Any, Any, None]) -> None:
@@ -135,13 +147,28 @@ async def _unless(refused: asyncio.Event, connecting: Coroutine[Any, Any, None])
             await asyncio.wait({task}, timeout=RECANCEL)
 
 
-def _explain(fault: Exception, last: Exception, urls: Sequence[str]) -> ClewError:
+def _explain(fault: Exception, last: Exception, urls: Sequence[str], security: NatsSecurity) -> ClewError:
     where = re.sub("//[^/]*@", "//", ",".join(urls))  # without credentials, as this is printed
     reason = str(last) or "no answer"
+    if tls_reason := _tls_reason(last):
+        return Unauthorized(f"no TLS with the NATS server at {where}: {tls_reason}", code="nats_tls")
     if isinstance(fault, nats.errors.AuthorizationError) or _REFUSED.search(reason):
-        given = "these credentials" if any(urlsplit(url).username for url in urls) else "a client without credentials"
+        has_some = security.logs_in or any(urlsplit(url).username for url in urls)
+        given = "these credentials" if has_some else "a client without credentials"
         return Unauthorized(f"the NATS server at {where} refuses {given}: {reason}", code="nats_unauthorized")
     return Unavailable(f"no NATS server answers at {where}: {reason}", code="unreachable")
+
+
+def _tls_reason(fault: Exception) -> str:
+    """Why there is no TLS, and will be none without a change; empty if that is not why a connection failed."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        reason = fault.verify_message
+        if fault.verify_code in _UNKNOWN_AUTHORITY:
+            reason += ": name the certificate of its authority with ca (--nats-ca, CLEW_NATS_CA)"
+        return f"its certificate is not trusted: {reason.rstrip('.')}"
+    if isinstance(fault, ssl.SSLError) and "ALERT" in str(fault.reason):
+        return f"it does not take the client's certificate: {fault.reason.lower().replace('_', ' ')}"
+    return str(fault) if isinstance(fault, TlsError) else ""
 
 
 async def await_cancellable(work: Coroutine[Any, Any, T]) -> T:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
 from clew_events.errors import Forbidden, TooLarge
+from clew_events.nats_security import UNSECURED, NatsSecurity
 
 MAX_SUBJECTS: Final = 4096 - 32
 """Bytes that subject and reply subject may have together: with both sizes, a server reads 4096 (max_control_line)."""
@@ -63,6 +65,10 @@ def no_replies(inbox: str) -> str:
     )
 
 
+class TlsError(Error):
+    """TLS that the one end requires and the other does not have."""
+
+
 class LastingClient(Client):
     """A nats-py client that reconnects for ever, whatever error the server reports.
 
@@ -73,9 +79,15 @@ class LastingClient(Client):
         super().__init__()
         self.ended = asyncio.Event()
         """Set when the client is closed for good without a call of ``close`` or ``drain``."""
+        self.security: NatsSecurity = UNSECURED
         self._closing = False
         self._requested: dict[asyncio.Future[Msg], str] = {}
         self._deaf: str | None = None
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What the next connection with TLS takes, read anew from its files."""
+        return self.security.tls()
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
@@ -109,6 +121,30 @@ class LastingClient(Client):
         await super()._close(status, do_cbs)
         if unexpected:
             self.ended.set()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        if not initial_connection or self._current_server is None:
+            return
+        # nats-py would go on without TLS, and send the credentials, where a server does not have it.
+        scheme = self._current_server.uri.scheme
+        if scheme not in {"ws", "wss"} and (self.security.wants_tls or scheme == "tls"):
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise TlsError("it has no TLS, which is required of it by a tls:// URL, or by ca or cert")
+            info["tls_required"] = True
+        if info.get("tls_verify") and not self.security.cert:
+            raise TlsError(
+                "it requires a client's certificate: name one with cert and key (--nats-cert, CLEW_NATS_CERT and "
+                "--nats-key, CLEW_NATS_KEY)"
+            )
+
+    def _connect_command(self) -> bytes:
+        identity = self.security.identity()
+        if identity is not None:
+            self._signature_cb = identity.sign
+            self._public_nkey = identity.public
+            self._user_jwt_cb = (lambda: bytearray(identity.jwt.encode())) if identity.jwt else None
+        return super()._connect_command()
 
     async def _process_err(self, err_msg: str) -> None:
         # After a fatal error the server closes the connection, and nats-py reconnects. After any other error, such as a

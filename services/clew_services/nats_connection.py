@@ -10,6 +10,7 @@ from typing import Final
 from nats.aio.client import Client
 
 from clew_events.connection import INBOX_PREFIX, close, open_client
+from clew_events.nats_security import UNSECURED, NatsSecurity
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.lean_client import LeanClient
 from clew_projections.nats.request_mux import RequestMux
@@ -72,14 +73,21 @@ class Connection:
 
 @asynccontextmanager
 async def connection(
-    url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
+    url: str,
+    *,
+    name: str,
+    patience: float = 10.0,
+    inbox_prefix: str = INBOX_PREFIX,
+    security: NatsSecurity = UNSECURED,
 ) -> AsyncIterator[Connection]:
     """Connect to NATS under a name that is shown to its operators; flushed and closed at the end of the block.
 
-    ``url`` may be several URLs of one cluster, separated by commas. Each contains the user and password, if needed.
-    Replies are sent to subjects that begin with ``inbox_prefix``.
+    ``url`` may be several URLs of one cluster, separated by commas. Each contains the user and password, if needed
+    and not in a file that ``security`` names. Replies are sent to subjects that begin with ``inbox_prefix``.
 
     Raises:
+        Invalid: a file of ``security`` is not what it should be.
+        Unauthorized: the servers refuse the credentials, or they and this client do not agree on TLS.
         Unavailable: no server answers at ``url`` within ``patience`` seconds.
     """
     made: list[Connection] = []
@@ -109,6 +117,7 @@ async def connection(
         timeout=patience,
         on_error=on_error,
         inbox_prefix=inbox_prefix,
+        security=security,
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         reconnect_time_wait=RECONNECT_WAIT,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from clew_events.connection import INBOX_PREFIX
+from clew_events.nats_security import UNSECURED, NatsSecurity
 from clew_projections.history.histories import Histories
 from clew_projections.history.log_reads import LogReads
 from clew_projections.nats.lean_client import LeanClient
@@ -49,7 +50,12 @@ class OpenDeployment(Struct, frozen=True):
 
 @asynccontextmanager
 async def open_deployment(
-    url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
+    url: str,
+    *,
+    name: str,
+    patience: float = 10.0,
+    inbox_prefix: str = INBOX_PREFIX,
+    security: NatsSecurity = UNSECURED,
 ) -> AsyncIterator[OpenDeployment]:
     """Connect to a deployment and verify its streams; closed at the end of the block.
 
@@ -60,7 +66,7 @@ async def open_deployment(
         Unavailable: NATS does not answer, or has no deployment: ``clew init`` was not run.
         Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
     """
-    async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
+    async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix, security=security) as made:
         layout = await provision.verify(made.js)
         js = LogReads(made.exchange, replicated=layout.replicas > 1)
         async with js.pending.watch(made.nc, made.reconnected):

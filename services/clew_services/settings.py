@@ -12,6 +12,7 @@ import msgspec
 from clew_events.connection import addresses
 from clew_events.errors import Invalid
 from clew_events.ids import MAX_ORDINAL
+from clew_events.nats_security import NatsSecurity
 from clew_events.subjects import MAX_SHARDS
 from clew_services.embedded.config import MAX_PAYLOAD
 from clew_services.threads.limits import DEFAULT, Limits
@@ -69,6 +70,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Setting("URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT' (0: any free one)."),
     ] = "embedded"
+    nats_creds: Annotated[str, Setting("File with the JWT and the NKey of Clew's NATS user.")] = ""
+    nats_nkey: Annotated[str, Setting("File with the seed of the NKey of Clew's NATS user.")] = ""
+    nats_user: Annotated[str, Setting("Name of Clew's NATS user, whose password is in a file.")] = ""
+    nats_password_file: Annotated[str, Setting("File with the password of --nats-user.")] = ""
+    nats_ca: Annotated[
+        str,
+        Setting("File with the authorities that sign the NATS servers' certificates, and their revocation lists."),
+    ] = ""
+    nats_cert: Annotated[str, Setting("File with the certificate that Clew shows to NATS servers.")] = ""
+    nats_key: Annotated[str, Setting("File with the key of --nats-cert.")] = ""
+    http_cert: Annotated[str, Setting("File with the certificate of the HTTP API, which then speaks HTTPS alone.")] = ""
+    http_key: Annotated[str, Setting("File with the key of --http-cert.")] = ""
     api_keys: Annotated[str, Setting("key:tenant,key:tenant")] = ""
     shards: Annotated[int, Setting("Streams to spread threads over; fixed at the first init.", 1, MAX_SHARDS)] = 4
     sync: Annotated[
@@ -153,9 +166,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         }.items():
             if value != "0" and not _seconds(value):
                 raise _refusal(name, value, "an interval such as 5m or 30s, or 0 for never")
+        self._check_files()
         _ = self.http_address, self.metrics_address
         if self.embedded_port is None:
             _ = self.nats_url
+
+    def _check_files(self) -> None:
+        if bool(self.http_cert) != bool(self.http_key):
+            name = "http_key" if self.http_cert else "http_cert"
+            raise _refusal(name, "", "a file: a certificate and its key go together")
+        given = next((name for name in SETTINGS if name.startswith("nats_") and getattr(self, name)), None)
+        if given is not None and self.embedded_port is not None:
+            expected = "left out: it is for a NATS server of your own, named by --nats"
+            raise _refusal(given, getattr(self, given), expected)
 
     def _check_limits(self) -> None:
         for name, (_, least, most, unit) in SETTINGS.items():
@@ -234,6 +257,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if address is None:
             raise _refusal("metrics", self.metrics, "'on', 'off' or host:port, such as 127.0.0.1:9464")
         return address
+
+    @property
+    def nats_security(self) -> NatsSecurity:
+        """The files that say who Clew is to NATS servers, and which servers it trusts."""
+        return NatsSecurity(
+            creds=self.nats_creds,
+            nkey=self.nats_nkey,
+            user=self.nats_user,
+            password_file=self.nats_password_file,
+            ca=self.nats_ca,
+            cert=self.nats_cert,
+            key=self.nats_key,
+        )
 
     @property
     def embedded_port(self) -> int | None:

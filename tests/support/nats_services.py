@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
+from clew_events.nats_security import UNSECURED, NatsSecurity
 from clew_services.compose import Clew, connect
 from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 
@@ -53,7 +54,7 @@ async def served(clew: Clew, serves: Sequence[Serve] = ALL) -> AsyncIterator[asy
 
 
 @contextlib.asynccontextmanager
-async def all_of_clew(url: str) -> AsyncIterator[Clew]:
+async def all_of_clew(url: str, security: NatsSecurity = UNSECURED) -> AsyncIterator[Clew]:
     """All services and the projectors on a connection of their own, ready; stopped in order at the end of the block.
 
     They live in one task, as the fixtures of a module are set up and torn down in two.
@@ -62,7 +63,7 @@ async def all_of_clew(url: str) -> AsyncIterator[Clew]:
     done = asyncio.Event()
 
     async def run() -> None:
-        async with connect(url, name="clew") as composed, served(composed) as stop:
+        async with connect(url, name="clew", security=security) as composed, served(composed) as stop:
             projecting = asyncio.create_task(composed.project(stop))
             ready.set_result(composed)
             await done.wait()

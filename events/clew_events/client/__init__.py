@@ -14,5 +14,6 @@ Every method returns Clew's answer or raises an error of :mod:`clew_events.error
 from __future__ import annotations
 
 from clew_events.client.client import Clew, connect
+from clew_events.nats_security import NatsSecurity
 
-__all__ = ["Clew", "connect"]
+__all__ = ["Clew", "NatsSecurity", "connect"]

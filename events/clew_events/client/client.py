@@ -14,6 +14,7 @@ from clew_events.client.query_methods import QueryMethods
 from clew_events.client.transport import check_caller
 from clew_events.connection import INBOX_PREFIX, close, open_client
 from clew_events.nats_client import LastingClient
+from clew_events.nats_security import UNSECURED, NatsSecurity
 
 _LOG = logging.getLogger("clew.client")
 
@@ -35,23 +36,32 @@ async def connect(
     actor: str | None = None,
     timeout: float = 10.0,
     inbox_prefix: str = INBOX_PREFIX,
+    security: NatsSecurity | None = None,
 ) -> AsyncIterator[Clew]:
     """Open a connection and yield a client that uses it; close it at the end of the block.
 
     ``servers`` is one server or several of one cluster, as a sequence or as a string with commas; when the connection
-    to one is lost, the client connects to another, for ever. Credentials (user and password, or a token) go into the
-    URL. For anything else (TLS files, NKeys, ``.creds``) connect with nats-py and give its connection to :class:`Clew`.
+    to one is lost, the client connects to another, for ever. Credentials go into the URL (user and
+    password, or a token), or are files that ``security`` names, as those of TLS are: :class:`NatsSecurity`.
     Replies come to subjects that begin with ``inbox_prefix``, for servers that permit each user only its own.
     ``timeout`` is how many seconds connecting may take, and each call.
 
     Raises:
-        Invalid: there can be no such tenant, or no caller may name itself like ``actor``.
+        Invalid: there can be no such tenant, no caller may name itself like ``actor``, or a file of ``security`` is not
+            what it should be.
+        Unauthorized: the servers refuse the credentials, or they and this client do not agree on TLS.
         Unavailable: no server accepts the connection within ``timeout`` seconds.
     """
     check_caller(tenant, actor)
     nc = LastingClient()
     await open_client(
-        nc, servers, name=actor or "clew client", timeout=timeout, on_error=_log_error, inbox_prefix=inbox_prefix
+        nc,
+        servers,
+        name=actor or "clew client",
+        timeout=timeout,
+        on_error=_log_error,
+        inbox_prefix=inbox_prefix,
+        security=security or UNSECURED,
     )
     try:
         yield Clew(nc, tenant=tenant, actor=actor, timeout=timeout)

@@ -24,8 +24,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from clew_events.client import client
 from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Unavailable
+from clew_events.nats_security import NatsSecurity
 
-__all__ = ["Clew", "connect", "run"]
+__all__ = ["Clew", "NatsSecurity", "connect", "run"]
 
 
 class Background:
@@ -216,6 +217,7 @@ def connect(
     actor: str | None = None,
     timeout: float = 10.0,
     inbox_prefix: str = INBOX_PREFIX,
+    security: NatsSecurity | None = None,
 ) -> Iterator[Clew]:
     """Open a connection and yield a client that uses it; close it at the end of the block.
 
@@ -226,7 +228,9 @@ def connect(
         Unavailable: no server accepts the connection within ``timeout`` seconds.
     """
     with Background() as background:
-        opening = client.connect(servers, tenant=tenant, actor=actor, timeout=timeout, inbox_prefix=inbox_prefix)
+        opening = client.connect(
+            servers, tenant=tenant, actor=actor, timeout=timeout, inbox_prefix=inbox_prefix, security=security
+        )
         clew = background.run(opening.__aenter__())
         try:
             yield Clew(clew, background)

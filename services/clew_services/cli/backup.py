@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from msgspec import to_builtins
 
+from clew_events.nats_security import UNSECURED, NatsSecurity
 from clew_services.backup import restore_backup
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.erase_backup import ErasedBackup, erase_backup
@@ -27,7 +28,6 @@ from clew_services.erasure.erasure_file import KnownErasures
 from clew_services.erasure.reapply import ReapplyResult
 from clew_services.host import nats_url
 from clew_services.nats_connection import connection
-from clew_services.settings import Settings
 from clew_services.version import clew_version
 
 
@@ -59,7 +59,7 @@ def backup(ctx: click.Context, *, out: Path | None, source: Path | None, nats: s
     if source is not None:
         manifest = run(_from(source, Folder(out)))
     else:
-        manifest = run(_take(Settings(nats=nats).nats_url, Folder(out)))
+        manifest = run(_take(*options.nats_login(nats), Folder(out)))
     if as_json:
         print_json({"folder": str(out), "manifest": manifest})
         return
@@ -78,12 +78,12 @@ def backup(ctx: click.Context, *, out: Path | None, source: Path | None, nats: s
 async def _from(data: Path, folder: Folder) -> Manifest:
     hush()
     async with EmbeddedServer(data, password=nats_url.password(data)) as server:
-        return await _take(server.url, folder)
+        return await _take(server.url, UNSECURED, folder)
 
 
-async def _take(url: str, folder: Folder) -> Manifest:
+async def _take(url: str, security: NatsSecurity, folder: Folder) -> Manifest:
     hush()
-    async with connection(url, name="clew-backup", patience=PATIENCE) as made:
+    async with connection(url, name="clew-backup", patience=PATIENCE, security=security) as made:
         with show_transfer() as report:
             return await take(made, folder, clew_version(), report)
 
@@ -177,7 +177,7 @@ def restore(
     if into is not None:
         done = run(_into(into, Folder(folder), known))
     else:
-        done = run(_restore(Settings(nats=nats).nats_url, Folder(folder), copies, known))
+        done = run(_restore(*options.nats_login(nats), Folder(folder), copies, known))
     if as_json:
         print_json(done)
         return
@@ -195,12 +195,14 @@ def restore(
 async def _into(data: Path, folder: Folder, known: KnownErasures | None) -> RestoreResult:
     hush()
     async with EmbeddedServer(data, password=nats_url.password(data)) as server:
-        return await _restore(server.url, folder, 1, known)
+        return await _restore(server.url, UNSECURED, folder, 1, known)
 
 
-async def _restore(url: str, folder: Folder, replicas: int | None, known: KnownErasures | None) -> RestoreResult:
+async def _restore(
+    url: str, security: NatsSecurity, folder: Folder, replicas: int | None, known: KnownErasures | None
+) -> RestoreResult:
     hush()
-    async with connection(url, name="clew-restore", patience=PATIENCE) as made:
+    async with connection(url, name="clew-restore", patience=PATIENCE, security=security) as made:
         with show_transfer() as report:
             return await restore_backup.restore(made, folder, replicas, report, known=known)
 

@@ -45,7 +45,8 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
 
 async def _init(settings: Settings, accept_loss: tuple[str, ...], shards: int | None) -> list[str]:
     hush()
-    async with connection(settings.nats_url, name="clew-init", patience=PATIENCE) as made:
+    url, security = options.nats_login(settings.nats)
+    async with connection(url, name="clew-init", patience=PATIENCE, security=security) as made:
         size = made.nc.max_payload
         if shards is None:
             shards = await known_shards(made.js) or settings.shards

@@ -15,6 +15,7 @@ import msgspec
 from clew_events import ids
 from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_events.nats_security import NatsSecurity
 from clew_events.requests import MAX_DAYS, ExpiresAfterIn
 from clew_services import settings
 from clew_services.checkpoints import key_file
@@ -80,6 +81,26 @@ def add_server_hint(ctx: click.Context, fault: Unavailable) -> Unavailable:
         "not have it: name that folder with --data or CLEW_DATA, or a server with --nats or CLEW_NATS"
     )
     return Unavailable(message, code=fault.code)
+
+
+_LOGIN: Final = "clew.nats_login"
+LOGIN: Final = tuple(name for name in SETTINGS if name.startswith("nats_"))
+"""The settings that name the files of a connection to NATS."""
+
+
+def _remember_login(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    ctx.meta.setdefault(_LOGIN, {})[str(param.name)] = value
+    return value
+
+
+def nats_login(nats: str) -> tuple[str, NatsSecurity]:
+    """The URL that the running command connects to, with the files that its options ``--nats-…`` name.
+
+    Raises:
+        Invalid: a setting is invalid.
+    """
+    chosen = Settings(nats=nats, **click.get_current_context().meta.get(_LOGIN, {}))
+    return chosen.nats_url, chosen.nats_security
 
 
 # Eager, because the default of --nats is looked up in it.
@@ -322,13 +343,19 @@ def _settings(function: F, own: Mapping[str, Callable[[F], F]], without: Collect
 
 
 def nats(function: F) -> F:
-    """Add the option ``nats``: the URL, with the password if the folder ``--data`` has it."""
-    return _data_of_server(_nats(function))
+    """Add the option ``nats``: the URL, with the password if the folder ``--data`` has it; see :func:`nats_login`."""
+    return _data_of_server(_with_login(function))
 
 
 def data_and_nats(function: F) -> F:
     """Add the options ``data`` and ``nats``, for commands that use the data folder themselves."""
-    return data(_nats(function))
+    return data(_with_login(function))
+
+
+def _with_login(function: F) -> F:
+    for name in reversed(LOGIN):
+        function = setting(name, callback=_remember_login, expose=False)(function)
+    return _nats(function)
 
 
 def query_options(function: F) -> F:

@@ -7,12 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, TypeVar
 
 from clew_events import client
+from clew_events.nats_security import NatsSecurity
 from clew_projections.nats.request_mux import NotPermitted
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
-from clew_services.cli.options import reply_prefix
+from clew_services.cli.options import nats_login, reply_prefix
 from clew_services.open_deployment import OpenDeployment, open_deployment
-from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0
 """Timeout of an answer, in seconds."""
@@ -30,17 +30,21 @@ D_co = TypeVar("D_co", covariant=True)
 class Connect(Protocol[D_co]):
     """Opens a deployment, as it is or with the parts made of it."""
 
-    def __call__(self, url: str, *, name: str, patience: float, inbox_prefix: str) -> AbstractAsyncContextManager[D_co]:
+    def __call__(
+        self, url: str, *, name: str, patience: float, inbox_prefix: str, security: NatsSecurity
+    ) -> AbstractAsyncContextManager[D_co]:
         """A deployment, for as long as the block lasts."""
 
 
 def ask(nats: str, tenant: str, action: Callable[[client.Clew], Awaitable[T]], *, actor: str | None = None) -> T:
     """Run a query or command against the services that listen on NATS; reads nothing else of the deployment."""
     prefix = reply_prefix()
+    url, security = nats_login(nats)
 
     async def run_action() -> T:
-        url = Settings(nats=nats).nats_url
-        async with client.connect(url, tenant=tenant, actor=actor, timeout=PATIENCE, inbox_prefix=prefix) as clew:
+        async with client.connect(
+            url, tenant=tenant, actor=actor, timeout=PATIENCE, inbox_prefix=prefix, security=security
+        ) as clew:
             return await action(clew)
 
     hush()
@@ -63,11 +67,13 @@ def open_and_ask(nats: str, connect: Connect[D], action: Callable[[D], Awaitable
         NotPermitted: the NATS user may not read the deployment; the message says how to name another.
     """
     prefix = reply_prefix()
+    url, security = nats_login(nats)
 
     async def run_action() -> T:
-        url = Settings(nats=nats).nats_url
         try:
-            async with connect(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as deployment:
+            async with connect(
+                url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix, security=security
+            ) as deployment:
                 return await action(deployment)
         except NotPermitted as fault:
             raise NotPermitted(f"{fault.message}. {_WAY_OUT}") from fault

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from clew_events.connection import INBOX_PREFIX
+from clew_events.nats_security import UNSECURED, NatsSecurity
 from clew_events.subjects import Address, event_stream
 from clew_projections.consistency.index_check import IndexCheck, IndexProof
 from clew_projections.consistency.index_watch import IndexWatch
@@ -442,6 +443,7 @@ async def connect(
     limits: Limits = DEFAULT,
     may_erase: bool = True,
     inbox_prefix: str = INBOX_PREFIX,
+    security: NatsSecurity = UNSECURED,
     observer: Observer = NOBODY,
     tracing: Tracing = UNTRACED,
     fold: int = FOLD,
@@ -454,7 +456,9 @@ async def connect(
         Unavailable: NATS does not answer, or has no deployment: ``clew init`` was not run.
         Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
     """
-    async with open_deployment(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as opened:
+    async with open_deployment(
+        url, name=name, patience=patience, inbox_prefix=inbox_prefix, security=security
+    ) as opened:
         record = await Alias(opened.js).read_record()
         clew = Clew(opened, record, limits, observer, may_erase=may_erase, tracing=tracing, fold=fold)
         async with watch_alias(opened.nc, clew.live, opened.connection.reconnected):

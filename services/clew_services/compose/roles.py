@@ -170,7 +170,7 @@ async def _serve_api(
     ready: asyncio.Event,
 ) -> None:
     def listening(url: str) -> None:
-        facts["http"] = url.removeprefix("http://")
+        facts["http"] = url.partition("://")[2]
         ready.set()
 
     await run_until_first(serve_until_cancelled(listening), stop.wait())

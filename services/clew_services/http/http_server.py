@@ -8,13 +8,15 @@ import logging
 import math
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
 import uvicorn
 
-from clew_events.errors import Unavailable
+from clew_events.errors import Invalid, Unavailable
+from clew_events.nats_security import load_certificate
 from clew_services.api_keys import Keys
 from clew_services.host import CannotStart, resources
 from clew_services.host.ports import refuse_taken, shares_port
@@ -32,6 +34,7 @@ BACKLOG: Final = 1024
 LOOK: Final = 1.0
 """Seconds at most between two looks after all connections."""
 
+_HTTP: Final = logging.getLogger("clew.http")
 _LOG: Final = logging.getLogger("uvicorn.error")
 _PURPOSE: Final = "the HTTP API"
 _REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
@@ -52,15 +55,18 @@ async def serve_http(
     That takes :data:`GRACE` seconds, about, and whoever takes nothing of an answer for :data:`STALL` seconds is cut.
 
     Port 0 takes any that is free. ``ready`` is called once, with the address, when connections are accepted.
-    ``metrics`` is what ``/metrics`` shows; without it there is nothing at that path.
+    ``metrics`` is what ``/metrics`` shows; without it there is nothing at that path. With ``settings.http_cert`` it
+    speaks HTTPS alone, and presents the files' new content to whoever connects after they have changed.
 
     Raises:
         CannotStart: the port is taken.
+        Invalid: the certificate and its key cannot be used.
         Unavailable: the server ended by itself.
     """
     settings = settings or Settings()
     patience = Patience.of(settings.request_seconds)
     ceiling = ConnectionLimit(resources.connections(), settings.max_connections_per_address)
+    certificate = Certificate(settings.http_cert, settings.http_key) if settings.http_cert else None
     with _listen(host, port) as listener:
         server = _Server(
             uvicorn.Config(
@@ -77,14 +83,19 @@ async def serve_http(
                 backlog=BACKLOG,
                 timeout_keep_alive=math.ceil(patience.idle),
                 timeout_graceful_shutdown=GRACE,
+                ssl_certfile=settings.http_cert or None,
+                ssl_keyfile=settings.http_key or None,
             )
         )
+        if certificate is not None:
+            server.config.load()
+            server.config.ssl = certificate.context
         _LOG.addFilter(_not_given_up)
         serving = asyncio.create_task(server.serve([listener]), name="http")
-        looking = asyncio.create_task(_look_after(server, min(LOOK, patience.request / 4)), name="http connections")
+        looking = asyncio.create_task(_look_after(server, min(LOOK, patience.request / 4), certificate))
         try:
             if ready is not None:
-                ready(f"http://{_bracket(host)}:{listener.getsockname()[1]}")
+                ready(f"{'https' if certificate else 'http'}://{_bracket(host)}:{listener.getsockname()[1]}")
             await asyncio.shield(serving)
         finally:
             await clew.tail.close()  # what would never end by itself
@@ -96,10 +107,52 @@ async def serve_http(
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
 
 
-async def _look_after(server: uvicorn.Server, pause: float) -> None:
+class Certificate:
+    """The certificate that the API presents, and its key: the files, taken again when they have changed."""
+
+    def __init__(self, cert: str, key: str) -> None:
+        """Take the files.
+
+        Raises:
+            Invalid: they cannot be used.
+        """
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._cert, self._key = cert, key
+        self._known = self._look()
+        load_certificate(self.context, cert, key)
+
+    def renew(self) -> None:
+        """Take the files again if they have changed. What cannot be used is logged, and the old one stays."""
+        if (now := self._look()) == self._known:
+            return
+        self._known = now
+        try:
+            # First into one that nobody uses: of a certificate without its key, half would be taken.
+            load_certificate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), self._cert, self._key)
+            load_certificate(self.context, self._cert, self._key)
+        except Invalid as fault:
+            _HTTP.error("the certificate of the HTTP API stays as it was: %s", fault.message)
+        else:
+            _HTTP.info("the HTTP API presents its new certificate")
+
+    def _look(self) -> list[tuple[int, int] | None]:
+        return [_state(path) for path in (self._cert, self._key)]
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - the files may be links that are replaced
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+async def _look_after(server: uvicorn.Server, pause: float, certificate: Certificate | None) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(pause)
+        if certificate is not None:
+            certificate.renew()
         now = loop.time()
         for each in tuple(server.server_state.connections):
             if isinstance(each, Connection):

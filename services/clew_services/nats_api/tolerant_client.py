@@ -66,6 +66,6 @@ async def connect_second(nc: LeanClient, *, name: str, service: bool = False) ->
         reconnected_cb=troubles.forget,
         reconnect_time_wait=nc.options["reconnect_time_wait"],
         pending_size=PENDING,
-        tls=nc.options.get("tls"),
+        security=nc.security,
     )
     return twin

@@ -65,6 +65,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         compose.connect(
             settings.nats_url,
             name=name,
+            security=settings.nats_security,
             limits=limits,
             may_erase=settings.encrypted_at_rest != "",
             observer=instruments,

@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import os
 import re
+import ssl
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -100,7 +101,7 @@ async def _start(
         await start(server)
         nats = server.url
         nats_url.write(data, nats)
-    async with connection(nats, name="clew-init") as made:
+    async with connection(nats, name="clew-init", security=settings.nats_security) as made:
         size = made.nc.max_payload
         in_use = await is_in_use(made.js, settings.shards)
         created = await provision.init(
@@ -135,9 +136,9 @@ async def _start(
     await asyncio.gather(*(start(ServiceProcess(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
     facts = await start_all(OVER_HTTP, environment, settings.workers, start)
     address = Settings(http=facts["http"]).http_address
-    await until_ready(address)
+    await until_ready(address, tls=bool(settings.http_cert))
     return Up(
-        http=f"http://{reachable(address)}/v1",
+        http=f"{'https' if settings.http_cert else 'http'}://{reachable(address)}/v1",
         nats=re.sub("//[^/]*@", "//", nats),  # without user and password, because it is printed
         data=str(data),
         api_key=first.key if first is not None and first.issued else None,
@@ -150,8 +151,8 @@ _TIMEOUT: Final = 5.0
 _PAUSE: Final = 0.02
 
 
-async def until_ready(address: Address) -> None:
-    """Wait until ``/readyz`` answers 200.
+async def until_ready(address: Address, *, tls: bool = False) -> None:
+    """Wait until ``/readyz`` answers 200, over HTTPS with ``tls``.
 
     Raises:
         CannotStart: it does not within :data:`PATIENCE` seconds; the message has the last answer.
@@ -159,7 +160,7 @@ async def until_ready(address: Address) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while True:
-        verdict = await asyncio.to_thread(_ask, reachable(address))
+        verdict = await asyncio.to_thread(_ask, reachable(address), tls)
         if verdict is None:
             return
         if loop.time() > deadline:
@@ -178,8 +179,11 @@ def reachable(address: Address) -> Address:
     return Address("127.0.0.1" if ip.version == 4 else "::1", address.port)
 
 
-def _ask(address: Address) -> str | None:
+def _ask(address: Address, tls: bool) -> str | None:
     connection = http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT)
+    if tls:  # the certificate is for other names than that of loopback, and who answers is our own child
+        trusting = ssl._create_unverified_context()  # noqa: S323, SLF001
+        connection = http.client.HTTPSConnection(address.host, address.port, timeout=_TIMEOUT, context=trusting)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()
