@@ -66,6 +66,22 @@ class StoredReply(Struct, frozen=True):
     message: Message = Message()
 
 
+class Account(Struct, frozen=True):
+    """The reply to ``INFO``: bytes that the account stores, replicas included, and its limit."""
+
+    class Limits(Struct, frozen=True):
+        """The limits; none is -1."""
+
+        max_storage: int = -1
+
+    storage: int = 0
+    limits: Limits = Limits()
+
+    def limit(self, of_each_server: int, replicas: int) -> int:
+        """The limit in bytes; without one of the account, that of the servers for all replicas; 0 if unknown."""
+        return self.limits.max_storage if self.limits.max_storage > 0 else of_each_server * replicas
+
+
 class Progress:
     """Observes all shards of a deployment, and remembers since when each has not moved."""
 

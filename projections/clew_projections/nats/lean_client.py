@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
+from datetime import UTC, datetime
 from typing import Final
 
 import nats.aio.client
@@ -55,6 +57,13 @@ class LeanClient(LastingClient):
     def server_name(self) -> str:
         """The name of the server that this client is, or was last, connected to."""
         return str(self._server_info.get("server_name", ""))
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """When the certificate of the connected server expires; ``None`` without TLS."""
+        writer = getattr(self._transport, "_io_writer", None)
+        tls = writer.get_extra_info("ssl_object") if writer is not None else None
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(tls.getpeercert()["notAfter"]), UTC) if tls else None
 
     @property
     def crowded(self) -> bool:

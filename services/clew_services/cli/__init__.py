@@ -38,6 +38,7 @@ _COMMANDS = {
     "tenants": "Add, list and remove tenants.",
     "rejected": "List and retry rejected inbox commands.",
     "status": "Show a deployment's size, its lag and its checks.",
+    "doctor": "Say what is wrong with a deployment, and what to do.",
     "export": "Write threads with all their commits into one file: an audit pack.",
     "import": "Import the threads of an audit pack into a deployment.",
     "what-if": "Replay history through other code and show which threads would differ.",

@@ -93,13 +93,22 @@ def _remember_login(ctx: click.Context, param: click.Parameter, value: str) -> s
     return value
 
 
-def nats_login(nats: str) -> tuple[str, NatsSecurity]:
-    """The URL that the running command connects to, with the files that its options ``--nats-…`` name.
+def nats_settings(nats: str) -> Settings:
+    """The settings of the connection of the running command, with the files that its options ``--nats-…`` name.
 
     Raises:
         Invalid: a setting is invalid.
     """
-    chosen = Settings(nats=nats, **click.get_current_context().meta.get(_LOGIN, {}))
+    return Settings(nats=nats, **click.get_current_context().meta.get(_LOGIN, {}))
+
+
+def nats_login(nats: str) -> tuple[str, NatsSecurity]:
+    """The URL that the running command connects to, and its files.
+
+    Raises:
+        Invalid: a setting is invalid.
+    """
+    chosen = nats_settings(nats)
     return chosen.nats_url, chosen.nats_security
 
 
@@ -280,7 +289,7 @@ def _remember_prefix(ctx: click.Context, _: click.Parameter, prefix: str) -> Non
     ctx.meta[_INBOX_PREFIX] = prefix
 
 
-_inbox_prefix = click.option(
+inbox_prefix = click.option(
     "--inbox-prefix",
     envvar="CLEW_INBOX_PREFIX",
     show_envvar=True,
@@ -363,17 +372,17 @@ def query_options(function: F) -> F:
 
     ``--inbox-prefix`` is not passed to the command; see :func:`reply_prefix`.
     """
-    return tenant(nats(_inbox_prefix(as_json(function))))
+    return tenant(nats(inbox_prefix(as_json(function))))
 
 
 def query_options_with_data(function: F) -> F:
     """Add the options of :func:`query_options`, and ``data``."""
-    return tenant(data_and_nats(_inbox_prefix(as_json(function))))
+    return tenant(data_and_nats(inbox_prefix(as_json(function))))
 
 
 def connection_options(function: F) -> F:
     """Add the options of commands about a whole deployment: ``nats`` and ``as_json``."""
-    return nats(_inbox_prefix(as_json(function)))
+    return nats(inbox_prefix(as_json(function)))
 
 
 def reply_prefix() -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -29,7 +28,7 @@ from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
 from clew_services.metrics.counter_files import VARIABLE
 from clew_services.open_deployment import OpenDeployment
-from clew_services.progress import ask_jetstream
+from clew_services.progress import Account, ask_jetstream
 from clew_services.retention.look_book import LookBook
 
 TIME: Final = 8.0
@@ -37,14 +36,6 @@ TIME: Final = 8.0
 
 Values = Mapping[Metric, Mapping[str, float]]
 """The values of metrics by shard; ``""`` where a metric has no shards."""
-
-
-class _Account(Struct, frozen=True):
-    class Limits(Struct, frozen=True):
-        max_storage: int = -1
-
-    storage: int = 0
-    limits: Limits = Limits()
 
 
 class DeploymentMetrics(Collector):
@@ -219,13 +210,10 @@ class DeploymentMetrics(Collector):
         }
 
     async def _account(self) -> Values:
-        account = await ask_jetstream(self._js, "INFO", "JetStream", _Account)
+        account = await ask_jetstream(self._js, "INFO", "JetStream", Account)
         if isinstance(account, str):
             return {}
-        limit = account.limits.max_storage
-        if limit <= 0:
-            # The account's usage counts every replica.
-            limit = self._storage_limit * self._layout.replicas
+        limit = account.limit(self._storage_limit, self._layout.replicas)
         known = {catalogue.STORAGE: {"": account.storage}}
         return {**known, catalogue.STORAGE_LIMIT: {"": limit}} if limit > 0 else known
 
