@@ -25,6 +25,7 @@ from bench.messages import messages
 from bench.projecting import projecting
 from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
+from bench.sizing import Size, sizing
 from bench.spending import HERE, Compared, Kind, Spent, compared, spending
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,6 +48,7 @@ RESULTS = Path(__file__).parent / "results"
 )
 @click.option("--messages", "kind", flag_value="messages", help="With --spending: requests about messages.")
 @click.option("--erasing", "forgetting", is_flag=True, help="Erase threads instead while others are written.")
+@click.option("--sizing", "weighing", is_flag=True, help="Say instead how many bytes a commit takes.")
 @click.option("--rounds", default=5, show_default=True, help="With --beside: how often each has its turn.")
 def main(
     *,
@@ -58,9 +60,15 @@ def main(
     beside: Path | None,
     kind: Kind | None,
     forgetting: bool,
+    weighing: bool,
     rounds: int,
 ) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
+    if weighing:
+        sizes = uvloop.run(sizing(threads))
+        _print_sizing(sizes)
+        _write("sizing", {"sizing": sizes})
+        return
     if forgetting:
         erased = uvloop.run(erasing(threads, seconds))
         _print_erasing(erased)
@@ -149,6 +157,15 @@ def _print_compared(found: list[Compared]) -> None:
 
 def _ratio(ours: float, theirs: float) -> str:
     return f"{ours / theirs:.2f}" if theirs > 10 else "    "
+
+
+def _print_sizing(sizes: list[Size]) -> None:
+    table = Table(title="bytes that a commit adds")
+    for column in ("with", "log", "buckets", "disk", "index"):
+        table.add_column(column, justify="left" if column == "with" else "right")
+    for size in sizes:
+        table.add_row(size.kind, *(f"{count:,.0f}" for count in (size.log, size.buckets, size.disk, size.index)))
+    Console(width=150).print(table)
 
 
 def _print_erasing(found: Erasing) -> None:
