@@ -9,6 +9,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -226,6 +227,22 @@ async def test_users_have_nkeys_where_the_guide_puts_them_in_the_place_of_passwo
         await eventually(is_revoked)
 
 
+async def health_check(url: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """What the image runs to know whether its API answers."""
+    (words,) = re.findall(r"^HEALTHCHECK .*? CMD (\[.*\])$", (ROOT / "infra/Dockerfile").read_text(), re.MULTILINE)
+    program, *arguments = json.loads(words)
+    assert program == "python"
+    env = {"CLEW_HTTP": url.partition("://")[2], **settings}
+    command = [sys.executable, *arguments]
+    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, env=env)
+
+
+async def test_the_image_knows_whether_its_api_answers(clew: compose.Clew) -> None:
+    async with api.served(clew) as url:
+        assert (await health_check(url)).returncode == 0
+    assert (await health_check(url)).returncode == 1
+
+
 def trusting(authority: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(authority))
     if b"X509 CRL" in authority.read_bytes():
@@ -261,6 +278,8 @@ async def test_the_api_presents_its_certificate_and_the_next_one_as_soon_as_the_
             await eventually(is_so)
 
         assert url.startswith("https://")
+        assert (await health_check(url, CLEW_HTTP_CERT=str(cert))).returncode == 0
+        assert (await health_check(url)).returncode != 0
         await until_ready(Settings(http=url.removeprefix("https://")).http_address, tls=True)
         assert await ask(ours.file) == "200"
         assert "unable to get local issuer certificate" in await ask(theirs.file)

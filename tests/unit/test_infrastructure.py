@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -11,7 +14,9 @@ import pytest
 import yaml
 
 from clew_services.cli import main
+from clew_services.embedded import binary
 from clew_services.settings import Settings
+from support.certificates import Authority
 from support.up import ROOT
 
 INFRA = ROOT / "infra"
@@ -61,21 +66,94 @@ def test_a_manifest_is_what_kubernetes_takes(document: dict[str, object]) -> Non
     kubernetes_validate.validate(document, "1.34", strict=True)
 
 
-def test_the_pods_run_commands_of_ours_with_settings_of_ours() -> None:
-    pods = [
-        (document["metadata"]["name"], document["spec"]["template"])
-        for _, document in MANIFESTS
-        if "template" in document["spec"]
-    ]
-    assert {name for name, _ in pods} == {"clew", "init", "api", "requests", "projector", "erasure"}
-    for name, pod in pods:
+def pods_in(documents: list[dict]) -> dict[str, dict]:
+    """The pods of manifests by name, each of which says what it takes, may do little, and has what it mounts."""
+    pods = {each["metadata"]["name"]: each["spec"]["template"] for each in documents if "template" in each["spec"]}
+    budgets = {each["metadata"]["name"] for each in documents if each["kind"] == "PodDisruptionBudget"}
+    for name, pod in pods.items():
         assert pod["metadata"]["labels"]
-        for container in pod["spec"]["containers"]:
-            if container["image"] != "clew":
-                assert container["image"] == "nats:2.15.1"
-                continue
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        (container,) = pod["spec"]["containers"]
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+        assert not container["securityContext"]["allowPrivilegeEscalation"]
+        volumes = {each["name"] for each in pod["spec"].get("volumes", ())}
+        assert {each["name"] for each in container.get("volumeMounts", ())} - {"data"} == volumes
+        if "init" not in name:
+            assert {"startupProbe", "livenessProbe"} <= set(container), name
+            assert name in budgets | {"clew"}
+        if container["image"].startswith("clew"):
             hold_command(container["args"])
             assert {each["name"] for each in container["env"]} <= SETTINGS, name
+        else:
+            assert container["image"] == "nats:2.15.1"
+    return pods
+
+
+def test_the_pods_run_commands_of_ours_with_settings_of_ours() -> None:
+    pods = pods_in([document for _, document in MANIFESTS])
+    assert set(pods) == {"clew", "init", "api", "requests", "projector", "erasure"}
+
+
+TLS = ("nats.tlsSecret=nats-tls", "nats.clientCertificate=true", "http.tlsSecret=api-tls")
+OUTSIDE = ("http.ingress.host=clew.example", "http.ingress.tlsSecret=api-tls", "settings.CLEW_MAX_FILE_STORE=45GB")
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="the Helm chart is rendered where helm is installed")
+@pytest.mark.parametrize("values", [(), TLS, (*TLS, *OUTSIDE)], ids=["as it is", "with TLS", "with all"])
+def test_the_chart_renders_what_kubernetes_takes(values: tuple[str, ...]) -> None:
+    chosen = [word for value in values for word in ("--set", value)]
+    rendered = subprocess.run(
+        ["helm", "template", "own", INFRA / "helm/clew", *chosen], capture_output=True, text=True, check=True
+    ).stdout
+    documents = [each for each in yaml.safe_load_all(rendered) if each is not None]
+    for document in documents:
+        kubernetes_validate.validate(document, "1.34", strict=True)
+    pods = pods_in(documents)
+    assert set(pods) == {"own-init-1", "own-api", "own-requests", "own-projector", "own-erasure"}
+    (api,) = pods["own-api"]["spec"]["containers"]
+    assert api["livenessProbe"]["httpGet"]["scheme"] == ("HTTPS" if values else "HTTP")
+    for name, pod in pods.items():
+        named = {each["name"] for each in pod["spec"]["containers"][0]["env"]}
+        assert ({"CLEW_NATS_CA", "CLEW_NATS_CERT"} <= named) == bool(values), name
+        assert ("CLEW_MAX_FILE_STORE" in named) == ("settings.CLEW_MAX_FILE_STORE=45GB" in values)
+    assert any(each["kind"] == "Ingress" for each in documents) == ("http.ingress.host=clew.example" in values)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="units are verified where systemd is installed")
+def test_systemd_takes_the_units_which_run_commands_of_ours(tmp_path: Path) -> None:
+    units = sorted((INFRA / "systemd").glob("*.service"))
+    assert [unit.name for unit in units] == ["clew.service", "clew@.service"]
+    for unit in units:
+        text = unit.read_text()
+        (command,) = re.findall("^ExecStart=/opt/clew/bin/clew (.*)$", text, re.MULTILINE)
+        hold_command(command.replace("%i", "projector").split())
+        assert set(re.findall(r"^Environment=(CLEW_\w+)=", text, re.MULTILINE)) <= SETTINGS
+        (tmp_path / unit.name).write_text(text.replace("/opt/clew/bin/clew", sys.executable))
+    names = (tmp_path / "clew.service", tmp_path / "clew@projector.service")
+    verified = subprocess.run(["systemd-analyze", "verify", *names], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_a_cluster_takes_the_block_of_tls_as_it_is_proposed(tmp_path: Path) -> None:
+    for file in (INFRA / "nats").glob("*.conf"):
+        shutil.copy(file, tmp_path)
+    authority = Authority(tmp_path / "tls")
+    cert, key = authority.issue("tls", "clew-1.nats")
+    text = (tmp_path / "tls.conf").read_text()
+    block = re.sub("^# ?", "", text[text.index("# tls {") :], flags=re.MULTILINE)
+    for proposed, file in (("tls.crt", cert), ("tls.key", key), ("ca.crt", authority.file)):
+        assert f"/etc/nats-tls/{proposed}" in block
+        block = block.replace(f"/etc/nats-tls/{proposed}", str(file))
+    environment = {**dict.fromkeys(PASSWORDS, "secret"), "CLEW_MAX_FILE_STORE": "1GB"}
+    environment |= {name: f"nats://route:secret@{name.lower()}:6222" for name in ROUTES}
+    for tls, works in ((text, True), (block, True), (block.replace(str(key), str(authority.file)), False)):
+        (tmp_path / "tls.conf").write_text(tls)
+        checked = subprocess.run(
+            [binary.find(), "-t", "-c", tmp_path / "cluster-1.conf"],
+            capture_output=True, text=True, check=False, env=environment,
+        )  # fmt: skip
+        assert (checked.returncode == 0) == works, checked.stderr
 
 
 def test_what_kubernetes_is_given_is_all_there_is() -> None:
