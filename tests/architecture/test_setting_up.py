@@ -135,8 +135,8 @@ def test_the_lock_pins_everything_that_is_asked_for_at_a_version_that_will_do(re
 def test_running_takes_a_part_of_the_lock_that_tests_are_run_with() -> None:
     assert PINNED_TO_RUN.items() <= PINNED.items(), "run 'make lock'"
     assert {canonicalize_name(Requirement(line).name) for line in TO_RUN} <= PINNED_TO_RUN.keys(), "run 'make lock'"
-    tools = {canonicalize_name(Requirement(line).name) for line in TO_TEST}
-    assert not tools & PINNED_TO_RUN.keys()
+    to_run, to_test = ({canonicalize_name(Requirement(line).name) for line in lines} for lines in (TO_RUN, TO_TEST))
+    assert not (to_test - to_run) & PINNED_TO_RUN.keys()
 
 
 @pytest.mark.parametrize(("lock", "pinned"), [(LOCK, PINNED), (RUN_LOCK, PINNED_TO_RUN)], ids=LOCKS)

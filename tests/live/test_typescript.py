@@ -25,9 +25,7 @@ pytestmark = pytest.mark.skipif(not (NODE and NPM), reason="node or npm is not i
 
 
 def npm(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(NPM), *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=200
-    )
+    return subprocess.run([str(NPM), *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=200)
 
 
 @pytest.fixture(scope="module")
