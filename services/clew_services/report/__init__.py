@@ -1,0 +1,1 @@
+"""Reports of threads for people, and the rendering of what threads say."""
