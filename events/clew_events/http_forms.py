@@ -251,6 +251,12 @@ class AsOfMoment(Request, frozen=True, kw_only=True):
     as_of: AsOf | None = None
 
 
+class AsOfMoments(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads/{thread_id}/report``; ``as_of`` may be there several times."""
+
+    as_of: Annotated[tuple[AsOf, ...], Meta(max_length=20)] = ()
+
+
 class Between(Request, frozen=True, kw_only=True):
     """The query string of ``GET /v1/threads/{thread_id}/diff``: from before the beginning to now, if left out."""
 

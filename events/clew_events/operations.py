@@ -169,6 +169,8 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
 """The parameters of query strings. One name means one thing on every route."""
 AUDIT_PACK: Final = "application/zstd"
 """The media type of an audit pack."""
+PAGE: Final = "text/html"
+"""The media type of a report."""
 _CHANGE: Final[tuple[Header, ...]] = ("idempotency", "ifMatch")
 _READ: Final[tuple[Header, ...]] = ("ifMatch", "ifNoneMatch")
 
@@ -690,6 +692,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Download the audit pack of the tenant's own history",
             media_type=AUDIT_PACK, errors=(404,),
         )),
+    ),
+    Operation(
+        name="report", scope="audit",
+        routes=(HttpRoute(
+            name="report_thread", method="GET", path=f"{THREAD}/report", tag="History",
+            summary="Download a report of a thread: a page to read and to print",
+            description=(
+                "It says who did what and when, what the thread was at each moment of `as_of`, what was checked and "
+                "what was not, and the proof to check it with."
+            ),
+            form=http_forms.AsOfMoments, media_type=PAGE, errors=(413,),
+        ),),
     ),
 )  # fmt: skip
 """Every operation, by the order in which the documents list them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -481,7 +482,7 @@ async def test_the_chain_is_recomputed_here_and_a_word_that_was_changed_is_found
         await expect(verdict).to_contain_text("a content of it is gone, and nobody asked to erase that")
         await page.unroute("**/events?*")
         async with page.expect_download() as downloading:
-            await page.get_by_role("button", name="Download").click()
+            await page.get_by_role("button", name="Download pack").click()
         assert (await downloading.value).suggested_filename == f"{thread}.clew.tar.zst"
         verified = clew("verify", "--pack", str(await (await downloading.value).path()))
         assert verified.returncode == 0, verified.stderr
@@ -544,3 +545,15 @@ async def test_a_thread_of_many_commits_has_few_of_them_on_the_page(stand: Stand
             await slider.fill(str(n))
         await at(page, 250)
         await expect(page.locator(".message.is-added")).to_contain_text("message 249")
+
+
+async def test_a_report_of_the_moment_that_is_looked_at_and_a_pack_are_downloaded(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_taken_home")
+    async with stand.entered(f"#thread/{thread}?at=4") as page:
+        await at(page, 4)
+        for what, name, holds in (("report", ".html", b"Then: after commit 4"), ("pack", ".clew.tar.zst", b"")):
+            async with page.expect_download() as downloading:
+                await page.get_by_role("button", name=f"Download {what}").click()
+            download = await downloading.value
+            assert download.suggested_filename == f"{thread}{name}"
+            assert holds in Path(await download.path()).read_bytes()

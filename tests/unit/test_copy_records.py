@@ -50,5 +50,8 @@ def test_the_newest_are_named_and_the_others_are_counted(extent: Extent) -> None
     copies = [replace(BACKUP, place=f"host:/{number}") for number in range(NAMED + 2)]
     named = list(name_copies(copies, extent, GONE))
     assert named[0] == f"the backup of {BACKUP.made_at:%Y-%m-%d %H:%M:%S} UTC in host:/21, unless it was deleted"
-    assert (len(named), named[-1]) == (NAMED + 1, "2 older backups and packs on record, unless they were deleted")
+    assert (len(named), named[-1]) == (
+        NAMED + 1,
+        "2 older backups, packs and reports on record, unless they were deleted",
+    )
     assert list(name_copies([], extent, GONE)) == []

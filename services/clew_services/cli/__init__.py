@@ -39,6 +39,7 @@ _COMMANDS = {
     "rejected": "List and retry rejected inbox commands.",
     "status": "Show a deployment's size, its lag and its checks.",
     "doctor": "Say what is wrong with a deployment, and what to do.",
+    "report": "Write a report of threads: a page to print, a table, or JSON.",
     "export": "Write threads with all their commits into one file: an audit pack.",
     "import": "Import the threads of an audit pack into a deployment.",
     "what-if": "Replay history through other code and show which threads would differ.",

@@ -1,4 +1,4 @@
-"""Records of the backups and packs that were made of a deployment, so that certificates can name those that remain.
+"""Records of the backups, packs and reports that were made of a deployment, so that certificates name what remains.
 
 They are kept in ``CLEW_ERASED``. Nobody tells Clew when a copy is moved or deleted, so a record says what was made, and
 not what is there.
@@ -31,12 +31,12 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class CopyRecord(Struct, frozen=True, kw_only=True):
-    """A backup or a pack: where it was written, when it was begun, and up to which sequence of each shard it reads.
+    """A backup, a pack or a report: where it was written, when it was begun, and up to where it has each shard.
 
     It is of all tenants, of one, or of one thread. What was erased before ``erased_at`` was taken out of it since.
     """
 
-    kind: Literal["backup", "pack"]
+    kind: Literal["backup", "pack", "report"]
     place: str
     made_at: datetime
     ends: tuple[int, ...]
@@ -47,7 +47,7 @@ class CopyRecord(Struct, frozen=True, kw_only=True):
     def has(self, extent: Extent, gone_at: datetime) -> bool:
         """Whether it has contents that an erasure took, which were gone from the log at a time.
 
-        A pack has none from the request on, a backup until they are gone.
+        A pack or a report has none from the request on, a backup until they are gone.
         """
         commit = extent.requested.commit
         if self.made_at > (gone_at if self.kind == "backup" else commit.at):
@@ -106,4 +106,4 @@ def name_copies(copies: Iterable[CopyRecord], extent: Extent, gone_at: datetime)
     for record in having[-NAMED:][::-1]:
         yield f"the {record.kind} of {record.made_at:%Y-%m-%d %H:%M:%S} UTC in {record.place}, unless it was deleted"
     if len(having) > NAMED:
-        yield f"{len(having) - NAMED} older backups and packs on record, unless they were deleted"
+        yield f"{len(having) - NAMED} older backups, packs and reports on record, unless they were deleted"

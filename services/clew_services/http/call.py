@@ -214,7 +214,13 @@ def _existing(said: str) -> str:
 
 def _formed(texts: Sequence[tuple[str, str]], form: type[T]) -> T:
     _, numbers, times, lists = _parameters(form)  # type: ignore[arg-type]
-    said: dict[str, object] = {name: [text for said, text in texts if said == name] for name in lists}
+
+    def read(name: str, text: str) -> object:
+        if name in numbers and _is_number(text):
+            return int(text)
+        return _time(name, text) if name in times else text
+
+    said: dict[str, object] = {name: [read(name, text) for said, text in texts if said == name] for name in lists}
     for name, text in texts:
         if name in lists:
             continue
@@ -223,10 +229,7 @@ def _formed(texts: Sequence[tuple[str, str]], form: type[T]) -> T:
                 f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
                 param=error_texts.quote_text(name),
             )
-        if name in numbers and _is_number(text):
-            said[name] = int(text)
-        else:
-            said[name] = _time(name, text) if name in times else text
+        said[name] = read(name, text)
     return validation.convert(said, form)
 
 
@@ -245,10 +248,11 @@ def _parameters(form: type) -> _Parameters:
     assert isinstance(described, inspect.StructType)
     numbers, times, lists = set(), set(), set()
     for field in described.fields:
-        kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
-        if any(isinstance(kind, inspect.IntType) for kind in kinds):
+        kind = field.type.item_type if isinstance(field.type, inspect.VarTupleType) else field.type
+        kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+        if any(isinstance(each, inspect.IntType) for each in kinds):
             numbers.add(field.encode_name)
-        if any(isinstance(kind, inspect.DateTimeType) for kind in kinds):
+        if any(isinstance(each, inspect.DateTimeType) for each in kinds):
             times.add(field.encode_name)
         if isinstance(field.type, inspect.VarTupleType):
             lists.add(field.encode_name)

@@ -56,12 +56,13 @@ class PackedStreams:
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
+        self.shards = pack.opening.shards
         self._shards = {event_stream(shard): shard for shard in range(pack.opening.shards)}
         self._histories: dict[str, list[StoredMessage]] = {}
 
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
         """Messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
-        history = self._history(stream, subject)
+        history = self.messages(stream, subject)
         start = bisect_left(history, seq, key=_seq)
         return history[start : start + limit], len(history) > start + limit
 
@@ -71,7 +72,7 @@ class PackedStreams:
 
     async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The last message on a subject if it stands after a sequence."""
-        history = self._history(stream, subject)
+        history = self.messages(stream, subject)
         return history[-1] if history and history[-1].seq > after else None
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
@@ -80,7 +81,7 @@ class PackedStreams:
 
     async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
         """The last message on a subject that stands at a sequence or before it."""
-        history = self._history(stream, subject)
+        history = self.messages(stream, subject)
         end = bisect_right(history, seq, key=_seq)
         return history[end - 1] if end else None
 
@@ -111,7 +112,8 @@ class PackedStreams:
     def _is_in(self, stream: str, found: StoredMessage) -> bool:
         return found.subject.startswith(f"clew.evt.{self._shards[stream]:02d}.")
 
-    def _history(self, stream: str, subject: str) -> list[StoredMessage]:
+    def messages(self, stream: str, subject: str) -> list[StoredMessage]:
+        """All messages on a subject, in the order of the log."""
         if (known := self._histories.get(subject)) is not None:
             return known
         _, any_tenant, thread = subject.partition("*")

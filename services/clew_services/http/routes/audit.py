@@ -1,23 +1,29 @@
-"""The past of a thread, ``…/events``, ``…/diff``, ``…/blame``, and packs; and ``/v1/history``. For auditors' keys."""
+"""The past of a thread, ``…/events``, ``…/diff``, ``…/blame``, packs and reports; and ``/v1/history``. For auditors."""
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Final, cast, get_args
 
 from clew_events import error_texts
-from clew_events.errors import NotFound
-from clew_events.http_forms import AsOfMoment, Between, PageOfHistory
+from clew_events.errors import Corrupt
+from clew_events.http_forms import AsOfMoment, AsOfMoments, Between, PageOfHistory
 from clew_events.operations import AUDIT_PACK
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_events.subjects import TENANT, Address
+from clew_projections.audit.moments import moment
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.http.call import Call
 from clew_services.http.commit_objects import commit_page
 from clew_services.http.responses import Answer, json_answer
 from clew_services.packs.exporter import Exporter
 from clew_services.queries.reader import Reader
+from clew_services.report.thread_pack import report_thread, start_thread_pack
 
 _TYPES: Final = get_args(EventType)
+_LONGEST_REPORTED: Final = 1024 * 1024
+"""Bytes of the greatest pack of which a report is made here."""
 
 
 class Past:
@@ -79,7 +85,7 @@ def event_types(said: str | None) -> tuple[EventType, ...]:
 
 
 class Packs:
-    """Gives threads away to be taken home."""
+    """Gives threads away to be taken home, as packs and as reports."""
 
     def __init__(self, exporter: Exporter, asked: CheckpointQueries) -> None:
         self._exporter = exporter
@@ -94,11 +100,24 @@ class Packs:
         return await self._export(Address(call.holder.tenant, TENANT))
 
     async def _export(self, address: Address) -> Answer:
-        try:
-            proof = await self._asked.proof(address)
-        except NotFound:
-            proof = None  # no checkpoint yet, or none since the thread was created
-        packing = await self._exporter.thread(address, proof)
+        packing, fault = await start_thread_pack(self._exporter, self._asked, address)
+        if fault is not None:
+            raise Corrupt(fault.what, code=fault.code)
         name = f'attachment; filename="{address.thread}.clew.tar.zst"'.encode()
         headers = ((b"content-type", AUDIT_PACK.encode()), (b"content-disposition", name))
         return Answer(200, b"", headers, packing.chunks())
+
+    async def report_thread(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/report``: a page, which is to be saved; no browser runs anything in it."""
+        from clew_services.report.report_files import Report, policy, write_report  # noqa: PLC0415 - seldom needed
+
+        address, now = Address(call.holder.tenant, call.thread_id), datetime.now(UTC)
+        moments = [moment(each, "as_of") for each in call.query(AsOfMoments).as_of]
+        report = await report_thread(self._exporter, self._asked, address, moments, now=now, most=_LONGEST_REPORTED)
+        page = await asyncio.to_thread(write_report, Report(made_at=now, threads=(report,)), "html")
+        headers = (
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-security-policy", f"{policy()}; sandbox".encode()),
+            (b"content-disposition", f'attachment; filename="{address.thread}.html"'.encode()),
+        )
+        return Answer(200, page, headers)

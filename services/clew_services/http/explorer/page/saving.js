@@ -1,30 +1,33 @@
-// Taking a thread's history home: as a pack, which can be asked and checked without a server.
+// Taking a thread's history home: as a pack, which can be asked and checked without a server, or as a report to print.
 import { brokenOff, path } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { failure } from "./notices.js";
 
-/** A button that downloads, and a place for what goes wrong. */
-export function saving(api, id, signal) {
+/** Buttons that download, and a place for what goes wrong. The report shows the state after commit `at()`. */
+export function saving(api, id, signal, at) {
   const place = h("div", {});
-  const button = h("button", { type: "button" }, "Download pack");
-  button.addEventListener("click", save);
+  const button = (what, part, ending, parameters = () => ({})) => {
+    const element = h("button", { type: "button", onclick: save }, `Download ${what}`);
 
-  async function save() {
-    button.disabled = true;
-    fill(place);
-    try {
-      const { blob, headers } = await api.bytes(path("threads", id, "export"), {}, signal);
-      const named = /filename="?([\w.-]+)"?/.exec(headers.get("content-disposition") ?? "");
-      give(blob, named?.[1] ?? `${id}.clew.tar.zst`);
-      announce("The pack was downloaded.");
-    } catch (fault) {
-      if (!brokenOff(fault)) fill(place, failure(fault, save));
-    } finally {
-      button.disabled = false;
+    async function save() {
+      element.disabled = true;
+      fill(place);
+      try {
+        const { blob, headers } = await api.bytes(path("threads", id, part), parameters(), signal);
+        const named = /filename="?([\w.-]+)"?/.exec(headers.get("content-disposition") ?? "");
+        give(blob, named?.[1] ?? `${id}.${ending}`);
+        announce(`The ${what} was downloaded.`);
+      } catch (fault) {
+        if (!brokenOff(fault)) fill(place, failure(fault, save));
+      } finally {
+        element.disabled = false;
+      }
     }
-  }
 
-  return { button, element: place };
+    return element;
+  };
+  const buttons = [button("report", "report", "html", () => ({ as_of: at() })), button("pack", "export", "clew.tar.zst")];
+  return { buttons, element: place };
 }
 
 function give(blob, name) {

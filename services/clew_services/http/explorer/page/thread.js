@@ -38,7 +38,7 @@ export function threadView(api, route) {
   const list = timeline(commits, choose);
   const slider = moment(commits, (n, step) => choose(n, step));
   const check = verdict(api, id, commits, signal);
-  const save = saving(api, id, signal);
+  const save = saving(api, id, signal, () => at);
   const trouble = h("div", {});
   const facts = h("p", { class: "fine facts" });
   const status = h("span", { class: "status" });
@@ -57,7 +57,7 @@ export function threadView(api, route) {
   );
   const panel = choice.panel;
   const body = h("div", { class: "loaded" });
-  const actions = h("div", { class: "actions" }, watch, check.button, save.button);
+  const actions = h("div", { class: "actions" }, watch, check.button, ...save.buttons);
   const element = h(
     "article",
     { class: "thread", "aria-labelledby": "thread-id" },
