@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from clew_events.content import Anchor, Disposal
 from clew_events.events import ForkedFrom
 from clew_events.ids import Code, ItemId, ThreadId
-from clew_events.items import Items
+from clew_events.items import Item, Items
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
@@ -157,6 +157,12 @@ class CreateItemsBody(Request, frozen=True, kw_only=True):
     """The body of ``POST /v1/conversations/{conversation_id}/items``."""
 
     items: Items
+
+
+class RenderBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/rendered_items``: items, or messages as the Threads API answers them."""
+
+    items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=100)]
 
 
 class ShownParts(Request, frozen=True, kw_only=True):

@@ -64,6 +64,28 @@ class ListedConversation(Conversation, frozen=True, kw_only=True):
     excerpt: Excerpt | UnsetType = UNSET
 
 
+class Element(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An element of HTML, one of those that are safe to make, with what is in it: texts and elements.
+
+    ``opened`` is of ``details``, ``start`` of ``ol``. A link's ``href`` begins with ``http:``, ``https:`` or
+    ``mailto:``.
+    """
+
+    tag: str
+    style: str | None = None
+    href: str | None = None
+    start: str | None = None
+    opened: bool = False
+    children: tuple[str | Element, ...] = ()
+
+
+class RenderedItems(Struct, frozen=True, kw_only=True):
+    """Items as HTML, each as the elements and texts that it consists of, in the order of the request."""
+
+    object: Literal["list"] = "list"
+    data: tuple[tuple[str | Element, ...], ...]
+
+
 class ConversationList(Struct, frozen=True, kw_only=True):
     """A page of conversations, as :class:`~clew_events.list_reply.ThreadList` is one of threads."""
 

@@ -60,6 +60,7 @@ from clew_events.http_objects import (
     ConversationList,
     DeletedConversation,
     FeedPage,
+    RenderedItems,
 )
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.list_reply import DuePage, FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
@@ -594,6 +595,19 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Retrieve an item",
             form=http_forms.OneItem, answer=ConversationItem, answered=http_examples.ITEM, also="item_at",
             headers=_READ,
+        ),),
+    ),
+    Operation(
+        name="render_items", scope="read", alternative="audit",
+        routes=(HttpRoute(
+            name="render_items", method="POST", path="/v1/rendered_items", tag="Messages",
+            summary="Render items as HTML in which nothing can run",
+            description=(
+                "Reads and changes nothing. Texts are read as Markdown, code is coloured, tool calls and JSON are "
+                "folded, images are named. The answer is trees of elements, so that nobody has to parse HTML."
+            ),
+            body=http_forms.RenderBody, asked=http_examples.UNRENDERED,
+            answer=RenderedItems, answered=http_examples.RENDERED,
         ),),
     ),
     Operation(name="items_at", scope="audit", query=ListItemsAt, reply=Reply[Then]),

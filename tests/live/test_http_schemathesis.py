@@ -42,6 +42,11 @@ checks.positive_data_acceptance.enabled = false
 include-operation-id = ["setRetention", "placeStandingHold"]
 checks.positive_data_acceptance.enabled = false
 
+# At its path there is nothing to read.
+[[operations]]
+include-operation-id = ["renderItems"]
+checks.unsupported_method.enabled = false
+
 # What is deleted still has its past.
 [[operations]]
 include-operation-id = ["listEvents", "diffThread", "blameThread"]

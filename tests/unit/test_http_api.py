@@ -269,6 +269,7 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
     bodies = {
         "messages": b'{"role": "user", "content": "hi", "%s": 1}',
         "items": b'{"items": [], "%s": 1}',
+        "rendered_items": b'{"items": [{}], "%s": 1}',
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
         "holds": b'{"hold": "case-7", "%s": 1}',

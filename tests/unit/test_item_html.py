@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from hypothesis import given, strategies
 from msgspec import Raw
 
+from clew_events.http_objects import Element
 from clew_services.report.item_html import (
     LONGEST_CODE,
     LONGEST_MARKDOWN,
     kind_of,
     render_item,
     render_markdown,
+    render_tree,
     visible,
 )
 
@@ -165,3 +168,31 @@ def test_a_huge_text_is_shown_whole_and_without_a_try_to_read_it_as_markdown() -
     assert shown(render_item(message(text))) == text
     code = "x = 1\n" * LONGEST_CODE
     assert "span" not in render_markdown(f"```python\n{code[: LONGEST_MARKDOWN - 20]}```")
+
+
+def test_a_tree_is_what_the_html_is() -> None:
+    given = message("a **b**\n\n---\n\n[c](https://d.e/) & <b>\n\n3. x")
+    html = [flat(each) for each in render_tree(given)]
+    assert "".join(html).replace(" ", "") == shown(render_item(given)).replace(" ", "")
+    tags = json.dumps(msgspec.to_builtins(render_tree(given)))
+    for part in ('"tag": "strong"', '"tag": "hr"', '"href": "https://d.e/"', '"start": "3"'):
+        assert part in tags
+    (call,) = render_tree(item(type="function_call", name="look_up", arguments="{}"))
+    assert isinstance(call, Element)
+    assert (call.tag, call.opened) == ("details", False)
+
+
+def flat(node: str | Element) -> str:
+    return node if isinstance(node, str) else "".join(map(flat, node.children))
+
+
+def test_messages_as_the_threads_api_has_them_are_rendered_too() -> None:
+    content = [
+        {"type": "text", "text": {"value": "**bold**", "annotations": []}},
+        {"type": "image_url", "image_url": {"url": "https://a.b/c.png", "detail": "auto"}},
+        {"type": "image_file", "image_file": {"file_id": "file-1"}},
+    ]
+    html = render_item(message(content, object="thread.message", created_at=1, thread_id="thread_1"))
+    assert "<strong>bold</strong>" in html
+    assert "https://a.b/c.png" in html
+    assert "file-1" in html

@@ -71,6 +71,11 @@ ITEM: Final = {
     "role": "user",
     "content": [{"type": "input_text", "text": "Where is my parcel?"}],
 }
+UNRENDERED: Final = {"items": [{"type": "message", "role": "user", "content": "Where is **my** parcel?"}]}
+RENDERED: Final = {
+    "object": "list",
+    "data": [[{"tag": "p", "children": ["Where is ", {"tag": "strong", "children": ["my"]}, " parcel?"]}, "\n"]],
+}
 NEW_ITEMS: Final = {
     "items": [ASKED, {"type": "function_call", "call_id": "call_1", "name": "track", "arguments": "{}"}]
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from html.parser import HTMLParser
 from typing import Final
 
 import msgspec
@@ -25,6 +26,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
 from clew_events.codec import UNREADABLE
+from clew_events.http_objects import Element
 from clew_events.items import read_fields, read_text
 
 LONGEST_MARKDOWN: Final = 20_000
@@ -48,6 +50,7 @@ _TAGS: Final = frozenset({
     *("a", "blockquote", "br", "code", "details", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p"),
     *("pre", "s", "span", "strong", "summary", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 })  # fmt: skip
+_VOID: Final = frozenset({"br", "hr"})
 _DECEIVING: Final = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
 )
@@ -72,6 +75,52 @@ def render_item(item: Raw, *, opened: bool = False, raw: bool = False) -> Markup
 def render_markdown(text: str) -> Markup:
     """Return a text as HTML, read as Markdown unless it is longer than :data:`LONGEST_MARKDOWN`."""
     return _sanitize(_markdown(text))
+
+
+def render_tree(item: Raw) -> tuple[str | Element, ...]:
+    """Return an item as the elements and texts of :func:`render_item`, for pages that make no markup of texts."""
+    tree = _Tree()
+    tree.feed(str(render_item(item)))
+    tree.close()
+    return tree.top
+
+
+class _Tree(HTMLParser):
+    """Reads HTML that was sanitized, in which every element that can have an end has one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: list[tuple[str, dict[str, str | None], list[str | Element]]] = [("", {}, [])]
+
+    @property
+    def top(self) -> tuple[str | Element, ...]:
+        """What was read."""
+        return tuple(self._open[0][2])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin an element."""
+        self._open.append((tag, dict(attrs), []))
+        if tag in _VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """End the element that was begun last."""
+        if tag in _VOID and self._open[-1][0] != tag:
+            return
+        _, attributes, children = self._open.pop()
+        element = Element(
+            tag=tag,
+            style=attributes.get("class"),
+            href=attributes.get("href"),
+            start=attributes.get("start"),
+            opened="open" in attributes,
+            children=tuple(children),
+        )
+        self._open[-1][2].append(element)
+
+    def handle_data(self, data: str) -> None:
+        """Add a text."""
+        self._open[-1][2].append(data)
 
 
 def kind_of(item: Raw) -> str:
@@ -120,8 +169,9 @@ def _part(part: Raw, *, opened: bool) -> Iterator[str]:
         yield from _as_json(part)
         return
     kind = read_text(fields, "type") or ""
-    said = read_text(fields, "text") if kind in _PARTS else read_text(fields, "refusal")
-    where = read_text(fields, "image_url") or read_text(fields, "file_id")
+    said = _text_within(fields, "text", "value") if kind in _PARTS else read_text(fields, "refusal")
+    where = _text_within(fields, "image_url", "url") or _text_within(fields, "image_file", "file_id")
+    where = where or read_text(fields, "file_id")
     if said is not None:
         yield _markdown(said)
         yield from _rest(fields, {"type", "text", "refusal"}, opened=opened)
@@ -129,6 +179,14 @@ def _part(part: Raw, *, opened: bool) -> Iterator[str]:
         yield f'<p class="part">{escape(visible(kind))} <code>{escape(visible(where))}</code></p>'
     else:
         yield _fold(kind or "part", _as_json(part), opened=opened)
+
+
+def _text_within(fields: Mapping[str, Raw], name: str, inner: str) -> str | None:
+    """A text under a key, or in the object there, as the Threads API has it."""
+    text = read_text(fields, name)
+    if text is None and bytes(fields.get(name, b""))[:1] == b"{":
+        return read_text(read_fields(fields[name]), inner)
+    return text
 
 
 def _rest(fields: Mapping[str, Raw], shown: frozenset[str] | set[str], *, opened: bool) -> Iterator[str]:

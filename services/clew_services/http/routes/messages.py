@@ -1,11 +1,14 @@
-"""``/v1/threads/{thread_id}/messages`` and ``/v1/threads/{thread_id}/messages/{message_id}``."""
+"""``/v1/threads/{thread_id}/messages`` and ``…/messages/{message_id}``; and ``/v1/rendered_items``."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from clew_events.commands import AddMessage, DeleteMessage, EraseMessage, UpdateMessage
-from clew_events.http_forms import EraseBody, ModifyMessageBody, PageOfMessages, PatchBody
+from clew_events.http_forms import EraseBody, ModifyMessageBody, PageOfMessages, PatchBody, RenderBody
+from clew_events.http_objects import RenderedItems
+from clew_events.items import read_object
 from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import NewMessage
@@ -29,6 +32,15 @@ class Messages:
         thread_id = call.thread_id
         message = await call.body(NewMessage)
         return await self._commands.answer(call, AddMessage(thread_id=thread_id, message=message))
+
+    async def render_items(self, call: Call) -> Answer:
+        """``POST /v1/rendered_items``: what it takes is rendered apart, so that nobody waits for it."""
+        from clew_services.report.item_html import render_tree  # noqa: PLC0415 - needed by the explorer alone
+
+        body = await call.body(RenderBody)
+        items = [read_object(item, f"items[{place}]") for place, item in enumerate(body.items)]
+        data = await asyncio.to_thread(lambda: tuple(map(render_tree, items)))
+        return json_answer(RenderedItems(data=data))
 
     async def list_messages(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
