@@ -6,6 +6,7 @@ Every page holds at its end that nothing was asked of anybody else and nothing w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from msgspec import Raw
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from clew_events.commands import (
+    AddItems,
     CreateThread,
     DeleteItem,
     EraseMessage,
@@ -557,3 +559,58 @@ async def test_a_report_of_the_moment_that_is_looked_at_and_a_pack_are_downloade
             download = await downloading.value
             assert download.suggested_filename == f"{thread}{name}"
             assert holds in Path(await download.path()).read_bytes()
+
+
+async def test_what_a_thread_says_is_read_rendered_or_raw_and_in_either_order(stand: Stand) -> None:
+    texts = (
+        "# First\n\n| a | b |\n|---|---|\n| 1 | 2 |",
+        "**second** <img src=x onerror=alert(1)> [x](javascript:alert(1))",
+    )
+    await stand.writer.create("thread_to_read", messages=tuple(NewMessage(role="user", content=text) for text in texts))
+    call = Raw(b'{"type":"function_call","name":"look_up","arguments":"{\\"price\\":1.10}"}')
+    await stand.composed.handler.handle("acme", AddItems(thread_id="thread_to_read", items=(call,), actor="bot"))
+    async with stand.entered("#thread/thread_to_read?at=1") as page:
+        said = page.locator(".messages > li .read")
+        await expect(said.first.locator("strong")).to_have_text("second")
+        await expect(said.first).to_contain_text("<img src=x onerror=alert(1)> [x](javascript:alert(1))")
+        await expect(said.nth(1).locator("td")).to_have_text(["1", "2"])
+        await page.get_by_role("button", name="Newest first").click()
+        await expect(said.first.locator("h1")).to_have_text("First")
+        await page.get_by_role("button", name="Raw").click()
+        await expect(said.first).to_contain_text("# First")
+        await page.get_by_role("button", name="Raw", pressed=True).click()
+        await expect(said.first.locator("h1")).to_have_text("First")
+
+        # A tool call is folded. A key goes to the next commit, and another to the keys.
+        await page.keyboard.press("j")
+        await at(page, 2)
+        await expect(said.first.locator("summary").first).to_have_text("function_call look_up")
+        await expect(said.first.locator("details").first).not_to_have_attribute("open", "")
+        await page.keyboard.press("k")
+        await at(page, 1)
+        await page.keyboard.press("?")
+        await expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+
+        await page.get_by_role("button", name="Times: relative").click()
+        await expect(page.locator(".told time")).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.get_by_role("button", name="Copy the thread's id").click()
+        assert await page.evaluate("navigator.clipboard.readText()") == "thread_to_read"
+        await page.keyboard.press("/")
+        await expect(page.get_by_label("Words, or")).to_be_focused()
+
+
+async def test_on_paper_there_is_the_thread_and_nothing_to_press(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_on_paper")
+    async with stand.entered(f"#thread/{thread}?at=2", color_scheme="dark") as page:
+        await at(page, 2)
+        await page.emulate_media(media="print", color_scheme="dark")
+        await expect(page.get_by_role("button")).to_have_count(0)
+        await expect(page.locator(".messages > li").first).to_be_visible()
+        # All of it, not what the window has room for.
+        main = page.locator("main")
+        assert await main.evaluate("main => main.scrollHeight === main.clientHeight")
+        ink = await page.locator("body").evaluate("body => getComputedStyle(body).color")
+        assert ink == "rgb(0, 0, 0)"

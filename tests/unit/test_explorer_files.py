@@ -102,7 +102,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_everything_can_be_read_in_light_and_in_dark(dark: bool) -> None:
-    light, _, rest = text("explorer.css").partition("@media (prefers-color-scheme: dark)")
+    light, _, rest = text("explorer.css").partition("@media screen and (prefers-color-scheme: dark)")
     shade = shades(light) | (shades(rest) if dark else {})
     writing = [("ink", "paper"), ("ink", "raised"), ("soft", "paper"), ("soft", "raised"), ("clew", "paper")]
     writing += [("ink", "clew-tint"), ("soft", "clew-tint"), ("clew", "clew-tint"), ("paper", "clew")]

@@ -34,6 +34,12 @@ export class Api {
     return { value: JSON.parse(text), text, headers: answer.headers };
   }
 
+  /** Items rendered; each is given as JSON, and answered as a tree of elements and texts. */
+  async render(items, signal = undefined) {
+    const asking = { signal, method: "POST", body: `{"items":[${items.join(",")}]}`, headers: { "Content-Type": "application/json" } };
+    return arrived((await this.#ask("rendered_items", {}, asking)).json());
+  }
+
   /** Have something done, with a body if one is given; the answer's value. It is done once, however often it is sent. */
   async post(path, signal = undefined, body = null) {
     const once = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -14,6 +14,16 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A button that copies a text; none where the browser lets no page copy. */
+export function copying(text, what) {
+  if (!navigator.clipboard) return null;
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    announce(`Copied: ${what}.`);
+  };
+  return h("button", { type: "button", class: "copy quiet", title: `Copy ${what}`, "aria-label": `Copy ${what}`, onclick: copy }, "Copy");
+}
+
 /** A part of a drawing. */
 export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);

@@ -64,6 +64,11 @@ export function finding(api, route) {
       form.say(wanted);
       load();
     },
+    step(by) {
+      const links = [...list.querySelectorAll("a.id")];
+      const place = links.indexOf(document.activeElement) + by;
+      links[Math.min(links.length - 1, Math.max(0, place))]?.focus();
+    },
     leave: () => leaving.abort(),
   };
 }

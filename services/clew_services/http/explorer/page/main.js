@@ -3,9 +3,10 @@ import { Api, Refused } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { entering, forget, kept } from "./entering.js";
 import { finding } from "./finding.js";
-import { parsed, toThreads } from "./route.js";
+import { listen } from "./keys.js";
+import { go, parsed, toThreads } from "./route.js";
 import { threadView } from "./thread.js";
-import { keepFresh } from "./times.js";
+import { clock, keepFresh } from "./times.js";
 
 const main = document.getElementById("main");
 const side = document.getElementById("top-side");
@@ -44,7 +45,7 @@ function ask(fault = null) {
 function enter(key) {
   api = new Api(key);
   const button = h("button", { type: "button", class: "quiet", onclick: () => lose() }, "Forget key");
-  fill(side, button);
+  fill(side, clock(), button);
   show();
 }
 
@@ -65,6 +66,18 @@ document.querySelector(".brand").addEventListener("click", (event) => {
   if (location.hash === toThreads()) event.preventDefault();
 });
 keepFresh(document);
+listen({
+  "/": seek,
+  j: () => view?.step(1),
+  k: () => view?.step(-1),
+});
+
+// To the field for words, wherever it is.
+function seek() {
+  if (!document.getElementById("words")) go(toThreads());
+  document.getElementById("words")?.focus();
+}
+
 const key = kept();
 if (key) enter(key);
 else ask();

@@ -1,5 +1,5 @@
 // A commit as it stands on record: who asked for it, under which ids, between which hashes, and its events.
-import { h } from "./dom.js";
+import { copying, h } from "./dom.js";
 import { block, line } from "./text.js";
 import { exact } from "./times.js";
 
@@ -14,7 +14,7 @@ export function recordShown(commit, open, toggled) {
     ["Command id", line(commit.command_id, "mono")],
     ["Trace", commit.trace_id && line(commit.trace_id, "mono")],
     ["Position", h("span", { class: "mono" }, `${commit.position.shard}-${commit.position.seq}`)],
-    ["Hash", line(commit.hash, "mono")],
+    ["Hash", [line(commit.hash, "mono"), copying(commit.hash, "the commit's hash")]],
     ["Follows", line(commit.prev ?? "none: it is the first", commit.prev ? "mono" : "")],
   ];
   const element = h(

@@ -1,16 +1,19 @@
 // The state at a moment: what its commit changed, metadata, tool resources and items as they were then.
 import { brokenOff, path, Refused } from "./api.js";
-import { fill, h } from "./dom.js";
+import { copying, fill, h } from "./dom.js";
 import { failure, loading } from "./notices.js";
+import { isRaw, reading, setRaw } from "./reading.js";
 import { block, line } from "./text.js";
 import { when } from "./times.js";
 
 const PAGE = 40;
 const KEPT = 40; // moments
 
-/** What is known of a thread at a moment. `n` null is now, which needs no audit. */
-export function states(api, id) {
+/** What is known of a thread at a moment. `n` null is now, which needs no audit; `again` shows what is shown anew. */
+export function states(api, id, again) {
   let kept = new Map();
+  let order = "desc"; // the newest first
+  const read = reading(api);
   // Of a conversation all items are listed, of another thread its messages.
   const [kind, parts] = id.startsWith("conv_") ? ["conversations", "items"] : ["threads", "messages"];
 
@@ -34,10 +37,16 @@ export function states(api, id) {
   }
 
   function page(n, after, signal) {
-    return api.get(path(kind, id, parts), { as_of: n, order: "desc", limit: PAGE, after }, signal);
+    return api.get(path(kind, id, parts), { as_of: n, order, limit: PAGE, after }, signal);
   }
 
-  return { at, page, forget: () => (kept = new Map()) };
+  const forget = () => (kept = new Map());
+  const turn = () => {
+    order = order === "desc" ? "asc" : "desc";
+    forget();
+    again();
+  };
+  return { at, page, forget, turn, again, read, isNewestFirst: () => order === "desc" };
 }
 
 // A thread that its own commit deleted is not there; that is an answer, too.
@@ -57,14 +66,14 @@ export function stateShown(found, pages, signal) {
     const [title, told] = isErased(found)
       ? ["Erased", "What people wrote in this thread is gone for good. Who did what, and when, stays on record."]
       : ["Deleted", "After this commit the thread is gone for its users. Its history stays: go back to see it."];
-    return h("div", {}, h("div", { class: "notice" }, h("h2", {}, title), h("p", {}, told)), gone(change));
+    return h("div", {}, h("div", { class: "notice" }, h("h2", {}, title), h("p", {}, told)), gone(change, pages));
   }
   return h(
     "div",
     {},
     metadataShown(found.thread, change.metadata),
     resourcesShown(found.thread.tool_resources, change.tool_resources),
-    gone(change),
+    gone(change, pages),
     itemsShown(found, change, pages, signal),
   );
 }
@@ -123,7 +132,7 @@ function resourcesShown(resources, changes) {
 }
 
 // Items that this commit took away stand in no list any more.
-function gone(change) {
+function gone(change, pages) {
   const taken = [...change.messages, ...change.items].filter((each) => each.change === "deleted" && each.before);
   if (!taken.length) return null;
   const most = 20;
@@ -131,7 +140,7 @@ function gone(change) {
     "section",
     { "aria-labelledby": "taken" },
     h("h2", { id: "taken" }, change.status?.after === "deleted" ? "Items that went with it" : "Deleted by this commit"),
-    h("ol", { class: "messages" }, ...taken.slice(0, most).map((each) => itemShown(each.before, { change: "deleted" }))),
+    h("ol", { class: "messages" }, ...taken.slice(0, most).map((each) => itemShown(each.before, pages, { change: "deleted" }))),
     taken.length > most && h("p", { class: "fine" }, `And ${(taken.length - most).toLocaleString("en")} more: the commit before has them.`),
   );
 }
@@ -141,8 +150,8 @@ function itemsShown(found, change, pages, signal) {
   const after = h("div", { class: "after" });
   const changes = new Map([...change.messages, ...change.items].map((each) => [each.id, each]));
   const add = (page) => {
-    list.append(...page.data.map((item) => itemShown(item, changes.get(item.id))));
-    fill(after, page.has_more && h("button", { type: "button", onclick: () => more(page.last_id) }, "Show earlier ones"));
+    list.append(...page.data.map((item) => itemShown(item, pages, changes.get(item.id))));
+    fill(after, page.has_more && h("button", { type: "button", onclick: () => more(page.last_id) }, pages.isNewestFirst() ? "Show earlier ones" : "Show later ones"));
   };
   const more = async (cursor) => {
     fill(after, loading("items"));
@@ -155,21 +164,34 @@ function itemsShown(found, change, pages, signal) {
   const page = found.items ?? { data: [], has_more: false };
   const listed = new Set(page.data.map((each) => each.id));
   // What the list leaves out is shown where it changed.
-  list.append(...change.items.filter((each) => each.after && !listed.has(each.id)).map((each) => itemShown(each.after, each)));
+  list.append(...change.items.filter((each) => each.after && !listed.has(each.id)).map((each) => itemShown(each.after, pages, each)));
   add(page);
   return h(
     "section",
     { "aria-labelledby": "items" },
-    h("h2", { id: "items" }, "Messages and other items", h("span", { class: "fine" }, " newest first")),
+    h("h2", { id: "items" }, "Messages and other items"),
+    h("div", { class: "switches" }, ...switches(pages)),
     list.childElementCount ? list : h("p", { class: "fine" }, "None."),
     after,
   );
 }
 
+// In which order, and whether as it was given.
+function switches(pages) {
+  const order = h("button", { type: "button", class: "quiet", onclick: () => pages.turn() }, pages.isNewestFirst() ? "Newest first" : "Oldest first");
+  const raw = h("button", { type: "button", class: "quiet", "aria-pressed": String(isRaw()) }, "Raw");
+  raw.addEventListener("click", () => {
+    setRaw(!isRaw());
+    pages.again();
+  });
+  return [order, raw];
+}
+
 const TOLD = { added: "new", changed: "changed", deleted: "deleted" };
 
-function itemShown(item, change = null) {
+function itemShown(item, pages, change = null) {
   const [said, before] = [contents(item), change?.change === "changed" && change.before ? contents(change.before) : null];
+  const shown = (each, { as, shown: raw, erased }) => (erased ? [] : pages.read.place(each, as, raw));
   const replaced = before !== null && before.as !== said.as;
   const metadata = said.role ? Object.entries(item.metadata ?? {}) : [];
   const keys = new Map((change?.metadata ?? []).map((each) => [each.key, each]));
@@ -184,9 +206,10 @@ function itemShown(item, change = null) {
       change && h("span", { class: "tag" }, TOLD[change.change] ?? change.change),
       item.created_at && item.object === "thread.message" && when(item.created_at),
       h("span", { class: "mono id" }, line(item.id)),
+      !said.erased && copying(said.text, `what ${item.id} says`),
     ),
     said.erased && h("p", { class: "fine" }, "Who said it, and what, was erased."),
-    replaced ? [h("del", {}, before.shown()), h("ins", {}, said.shown())] : said.shown(),
+    replaced ? [h("del", {}, shown(change.before, before)), h("ins", {}, shown(item, said))] : shown(item, said),
     metadata.length + removed.length > 0 &&
       h("table", { class: "metadata" }, h("tbody", {}, ...metadata.map(([key, value]) => pair(key, String(value), change?.change === "changed" ? keys.get(key) : undefined)), ...(change?.change === "changed" ? removed.map((each) => pair(each.key, undefined, each)) : []))),
   );
@@ -201,10 +224,11 @@ function contents(item) {
   const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
   if (type !== "message" || !Array.isArray(parts)) {
     const as = JSON.stringify(item, null, 2);
-    return { as, shown: () => [block(as, "mono code")] };
+    return { as, text: as, shown: () => [block(as, "mono code")] };
   }
   const files = Array.isArray(attachments) && attachments.length > 0 && h("p", { class: "fine" }, "Attached: ", ...attachments.map((each) => h("code", {}, line(each?.file_id))));
-  return { role, as: JSON.stringify([role, parts, attachments ?? []]), shown: () => [...parts.map(part), files] };
+  const text = parts.map((each) => each?.text?.value ?? each?.text ?? JSON.stringify(each, null, 2)).join("\n\n");
+  return { role, text, as: JSON.stringify([role, parts, attachments ?? []]), shown: () => [...parts.map(part), files] };
 }
 
 function part(each) {

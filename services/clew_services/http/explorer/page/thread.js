@@ -2,7 +2,7 @@
 import { brokenOff, Refused } from "./api.js";
 import { asked, blameShown } from "./blame.js";
 import { Commits } from "./commits.js";
-import { announce, fill, h, settled } from "./dom.js";
+import { announce, copying, fill, h, settled } from "./dom.js";
 import { count } from "./finding.js";
 import { forksShown } from "./forks.js";
 import { live } from "./live.js";
@@ -26,7 +26,8 @@ export function threadView(api, route) {
   const id = route.id;
   const leaving = new AbortController();
   const { signal } = leaving;
-  const pages = states(api, id);
+  let again = () => load();
+  const pages = states(api, id, () => again());
   let at = null;
   let tab = route.tab;
   let following = route.at === null;
@@ -61,7 +62,7 @@ export function threadView(api, route) {
   const element = h(
     "article",
     { class: "thread", "aria-labelledby": "thread-id" },
-    h("header", { class: "thread-head" }, h("div", {}, h("a", { class: "fine", href: "#threads" }, "All threads"), h("h1", { id: "thread-id", class: "mono" }, line(id)), facts), actions),
+    h("header", { class: "thread-head" }, h("div", {}, h("a", { class: "fine", href: "#threads" }, "All threads"), h("div", { class: "named" }, h("h1", { id: "thread-id", class: "mono" }, line(id)), copying(id, "the thread's id")), facts), actions),
     trouble,
     check.element,
     save.element,
@@ -210,6 +211,7 @@ export function threadView(api, route) {
 
   // Without the past there is still the present.
   async function present(title = "This is the thread as it is now.") {
+    again = () => present(title);
     try {
       const found = await pages.at(null, signal);
       fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, title), leaves.retentionShown(found.thread), stateShown(found, pages, signal)));
@@ -232,6 +234,9 @@ export function threadView(api, route) {
       const n = wanted.at === null ? commits.total : Math.min(wanted.at, commits.total);
       if (n !== at) show(n);
       else if (turned) load();
+    },
+    step(by) {
+      if (commits.total && at !== null) choose(Math.min(commits.total, Math.max(1, at + by)), true);
     },
     leave() {
       leaving.abort();

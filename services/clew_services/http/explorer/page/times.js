@@ -30,16 +30,33 @@ export function exact(said) {
   return `${said.replace("T", " ").replace(/Z$|\+00:00$/, "")} UTC`;
 }
 
+const NAME = "clew explorer times";
+const isExact = () => sessionStorage.getItem(NAME) === "exact";
+const told = (said) => (isExact() ? exact(said) : ago(said));
+
+/** A button by which all times are told exactly, or by how long ago they are. */
+export function clock() {
+  const label = () => (isExact() ? "Times: exact" : "Times: relative");
+  const button = h("button", { type: "button", class: "quiet" }, label());
+  button.addEventListener("click", () => {
+    sessionStorage.setItem(NAME, isExact() ? "relative" : "exact");
+    button.textContent = label();
+    renew(document);
+  });
+  return button;
+}
+
 /** How long ago; exactly to whoever points at it or gets there with the keyboard. */
 export function when(said, className = "") {
   const iso = new Date(instant(said)).toISOString();
-  return h("time", { datetime: iso, title: exact(said), class: className, "data-at": iso }, ago(said));
+  return h("time", { datetime: iso, title: exact(said), class: className, "data-at": iso }, told(said));
 }
 
 /** Keep what is on the page from growing old. */
 export function keepFresh(within) {
-  const renew = () => {
-    for (const each of within.querySelectorAll("time[data-at]")) each.textContent = ago(each.dataset.at);
-  };
-  setInterval(renew, 20000);
+  setInterval(() => renew(within), 20000);
+}
+
+function renew(within) {
+  for (const each of within.querySelectorAll("time[data-at]")) each.textContent = isExact() ? each.title : ago(each.dataset.at);
 }
