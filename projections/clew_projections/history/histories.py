@@ -294,7 +294,8 @@ def read(stored: StoredMessage, shard: int) -> Recorded:
             stored.body, Position(shard, stored.seq), stored.headers.get(TRACE), stored.headers.get(DIGEST)
         )
     except Corrupt as fault:
-        raise locate_fault(fault, stored.seq, shard) from fault.__cause__
+        locate_fault(fault, stored.seq, shard)
+        raise
 
 
 def locate_fault(fault: Corrupt, seq: int, shard: int) -> Corrupt:
