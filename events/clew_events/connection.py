@@ -117,6 +117,7 @@ async def open_client(
                 max_reconnect_attempts=-1,
                 ping_interval=PING,
                 inbox_prefix=inbox_prefix,
+                tls_handshake_first=security.tls_first,
                 **_login(urls, security),
                 **options,  # type: ignore[arg-type]  # reconnect_time_wait is an int there, and works with fractions
             )
@@ -150,6 +151,9 @@ async def _unless(refused: asyncio.Event, connecting: Coroutine[Any, Any, None])
 def _explain(fault: Exception, last: Exception, urls: Sequence[str], security: NatsSecurity) -> ClewError:
     where = re.sub("//[^/]*@", "//", ",".join(urls))  # without credentials, as this is printed
     reason = str(last) or "no answer"
+    silent = isinstance(last, TimeoutError) or "expecting INFO" in reason
+    if silent and not security.tls_first and security.requires_tls(urls):
+        reason += ". If it has handshake_first, say so with tls_first (--nats-tls-first, CLEW_NATS_TLS_FIRST)"
     if tls_reason := _tls_reason(last):
         return Unauthorized(f"no TLS with the NATS server at {where}: {tls_reason}", code="nats_tls")
     if isinstance(fault, nats.errors.AuthorizationError) or _REFUSED.search(reason):
@@ -166,6 +170,8 @@ def _tls_reason(fault: Exception) -> str:
         if fault.verify_code in _UNKNOWN_AUTHORITY:
             reason += ": name the certificate of its authority with ca (--nats-ca, CLEW_NATS_CA)"
         return f"its certificate is not trusted: {reason.rstrip('.')}"
+    if isinstance(fault, ssl.SSLError) and fault.reason == "WRONG_VERSION_NUMBER":
+        return "it speaks before TLS begins: it has no handshake_first, so leave out tls_first (--nats-tls-first)"
     if isinstance(fault, ssl.SSLError) and "ALERT" in str(fault.reason):
         return f"it does not take the client's certificate: {fault.reason.lower().replace('_', ' ')}"
     return str(fault) if isinstance(fault, TlsError) else ""

@@ -127,8 +127,8 @@ class LastingClient(Client):
         if not initial_connection or self._current_server is None:
             return
         # nats-py would go on without TLS, and send the credentials, where a server does not have it.
-        scheme = self._current_server.uri.scheme
-        if scheme not in {"ws", "wss"} and (self.security.wants_tls or scheme == "tls"):
+        uri = self._current_server.uri
+        if uri.scheme not in {"ws", "wss"} and self.security.requires_tls([uri.geturl()]):
             if not (info.get("tls_required") or info.get("tls_available")):
                 raise TlsError("it has no TLS, which is required of it by a tls:// URL, or by ca or cert")
             info["tls_required"] = True

@@ -55,6 +55,7 @@ class NatsSecurity(Struct, frozen=True, kw_only=True):
     is. ``ca`` has the certificates of the authorities that are trusted, in place of the system's, and may have their
     revocation lists. ``cert`` and ``key`` are the client's own certificate and its key. Files are of PEM, their keys
     without a passphrase. With ``ca`` or ``cert``, and with ``tls://`` URLs, a server without TLS is refused.
+    ``tls_first`` is for servers with ``handshake_first``, which say nothing before TLS is there.
     """
 
     creds: str = ""
@@ -64,16 +65,16 @@ class NatsSecurity(Struct, frozen=True, kw_only=True):
     ca: str = ""
     cert: str = ""
     key: str = ""
+    tls_first: bool = False
 
     @property
     def logs_in(self) -> bool:
         """Whether it says who the client is."""
         return bool(self.creds or self.nkey or self.user or self.password_file)
 
-    @property
-    def wants_tls(self) -> bool:
-        """Whether a server has to have TLS, whatever its URL says."""
-        return bool(self.ca or self.cert)
+    def requires_tls(self, servers: Sequence[str]) -> bool:
+        """Whether any of these servers has to have TLS."""
+        return bool(self.ca or self.cert or self.tls_first) or any(urlsplit(url).scheme == "tls" for url in servers)
 
     def check(self, servers: Sequence[str] = ()) -> None:
         """Read all files, and validate that they fit each other and the URLs of the servers.

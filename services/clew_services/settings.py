@@ -80,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     nats_cert: Annotated[str, Setting("File with the certificate that Clew shows to NATS servers.")] = ""
     nats_key: Annotated[str, Setting("File with the key of --nats-cert.")] = ""
+    nats_tls_first: Annotated[
+        str, Setting("Whether TLS begins before NATS servers say anything (handshake_first): 'no' or 'yes'.")
+    ] = "no"
     http_cert: Annotated[str, Setting("File with the certificate of the HTTP API, which then speaks HTTPS alone.")] = ""
     http_key: Annotated[str, Setting("File with the key of --http-cert.")] = ""
     api_keys: Annotated[str, Setting("key:tenant,key:tenant")] = ""
@@ -157,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise _refusal("sync", self.sync, "'always' or an interval such as 2m or 500ms")
         if self.encrypted_at_rest not in {"", "no", "yes"}:
             raise _refusal("encrypted_at_rest", self.encrypted_at_rest, "'no' or 'yes'")
+        if self.nats_tls_first not in {"no", "yes"}:
+            raise _refusal("nats_tls_first", self.nats_tls_first, "'no' or 'yes'")
         if self.max_file_store and not self.storage_limit:
             raise _refusal("max_file_store", self.max_file_store, "a number of bytes, such as 90GB")
         for name, value in {
@@ -175,7 +180,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if bool(self.http_cert) != bool(self.http_key):
             name = "http_key" if self.http_cert else "http_cert"
             raise _refusal(name, "", "a file: a certificate and its key go together")
-        given = next((name for name in SETTINGS if name.startswith("nats_") and getattr(self, name)), None)
+        files = self.nats_security
+        given = next((f"nats_{name}" for name in files.__struct_fields__ if getattr(files, name)), None)
         if given is not None and self.embedded_port is not None:
             expected = "left out: it is for a NATS server of your own, named by --nats"
             raise _refusal(given, getattr(self, given), expected)
@@ -269,6 +275,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ca=self.nats_ca,
             cert=self.nats_cert,
             key=self.nats_key,
+            tls_first=self.nats_tls_first == "yes",
         )
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -14,7 +15,10 @@ from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.erasure.copy_records import CopyRecord, record_copy
 from clew_services.process import deployment_check
+from clew_services.settings import Settings
+from support import api
 from support.accounts import everything
+from support.certificates import Authority
 from support.cli import clew as run
 from support.deployments import deployed
 from support.waiting import eventually
@@ -89,6 +93,29 @@ async def test_a_server_that_is_away_or_empty_is_named_and_what_is_behind_it(
     code, codes, said = await examine("nats://127.0.0.1:1", tmp_path)
     assert (code, codes) == (4, {"no_nats"})
     assert said["unknown"] == ["the deployment: there is no connection to NATS"]
+
+
+async def test_an_api_is_asked_as_its_callers_reach_it(
+    clew: Clew, deployment: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Authority(tmp_path / "ours")
+    cert, key = map(str, ours.issue("api", "127.0.0.1"))
+
+    async def problems_of(url: str) -> dict[str, str]:
+        _, _, said = await examine(deployment.url, tmp_path, "--api", url)
+        return {each["code"]: each["what"] for each in said["problems"] if each["code"] not in UNWATCHED}
+
+    async with api.served(clew, Settings(http_cert=cert, http_key=key)) as url:
+        untrusted = f"{url}: its certificate is not trusted: unable to get local issuer certificate"
+        assert await problems_of(url) == {"api_down": untrusted}
+        monkeypatch.setenv("SSL_CERT_FILE", str(ours.file))
+        assert await problems_of(url) == {}
+        await clew.connection.js.api("STREAM.DELETE.CLEW_EVT_00")
+        assert (await problems_of(url))["api_not_ready"].startswith(f"{url}: consumer CLEW_EVT_00/")
+    assert await problems_of(url) == {"lost_stream": ANY, "api_down": f"{url}: Connection refused"}
+    ran = await asyncio.to_thread(run, "doctor", "--api", "clew.example")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "'clew.example' is no URL of an API: one is https://clew.example" in ran.stderr
 
 
 async def test_what_a_user_may_not_read_is_unknown_and_the_rest_is_looked_at(tmp_path: Path) -> None:

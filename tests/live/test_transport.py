@@ -7,26 +7,31 @@ import base64
 import json
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx2
+import msgspec
 import pytest
 
 from clew_events import client
-from clew_events.errors import Unauthorized
+from clew_events.errors import Unauthorized, Unavailable
 from clew_events.nats_security import NatsSecurity
 from clew_services import compose
+from clew_services.compose.roles import metrics_source
 from clew_services.eventstore import provision
-from clew_services.http import http_server
+from clew_services.http import http_server, tls_certificate
+from clew_services.metrics.instruments import Instruments
 from clew_services.process.up import until_ready
 from clew_services.settings import Settings
 from support import api
 from support.certificates import Authority, NKey, OwnServer, private
 from support.cli import clew
 from support.nats_services import all_of_clew
+from support.ports import free_port
 from support.up import ROOT
 from support.waiting import eventually
 
@@ -46,10 +51,9 @@ def tls(files: tuple[Path, Path], more: str = "") -> str:
 
 
 async def refusal(url: str, **files: Path) -> str:
+    security = msgspec.convert({name: str(file) for name, file in files.items()}, NatsSecurity)
     with pytest.raises(Unauthorized) as refused:
-        async with compose.connection(
-            url, name="test", patience=60, security=NatsSecurity(**{name: str(file) for name, file in files.items()})
-        ):
+        async with compose.connection(url, name="test", patience=60, security=security):
             pass
     assert refused.value.code == "nats_tls"
     return refused.value.message.removeprefix(f"no TLS with the NATS server at {url}: ")
@@ -106,6 +110,32 @@ async def test_nothing_is_said_to_a_server_without_tls_where_tls_is_asked_for(ou
             assert await refusal(url, **files) == (
                 "it has no TLS, which is required of it by a tls:// URL, or by ca or cert"
             )
+
+
+async def test_tls_comes_first_where_a_server_says_nothing_before(
+    ours: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def accepts(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+
+    monkeypatch.setattr("clew_services.embedded.server._await_greeting", accepts)  # there is none in the open
+    files = ours.issue("server", "127.0.0.1")
+    first = NatsSecurity(ca=str(ours.file), tls_first=True)
+    async with OwnServer(tmp_path / "first", tls(files, "handshake_first: true")) as server:
+        async with compose.connection(server.url, name="test", patience=60, security=first) as made:
+            await made.nc.flush()
+        with pytest.raises(Unavailable, match="If it has handshake_first, say so with tls_first"):
+            async with compose.connection(
+                server.url, name="test", patience=3, security=NatsSecurity(ca=str(ours.file))
+            ):
+                pass
+    async with OwnServer(tmp_path / "later", tls(files)) as server:
+        ran = await asyncio.to_thread(
+            clew, "init", "--nats", server.url, "--nats-ca", str(ours.file), "--nats-tls-first", "yes"
+        )
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert "it speaks before TLS begins: it has no handshake_first" in ran.stderr
 
 
 async def test_a_password_and_a_certificate_are_read_again_when_the_connection_is_made_again(
@@ -297,3 +327,40 @@ async def test_the_api_presents_its_certificate_and_the_next_one_as_soon_as_the_
         await presented(ours.file, "IP address mismatch")
         present(theirs.issue("server", "127.0.0.1"))
         await presented(theirs.file, "200")
+
+
+async def test_metrics_of_their_own_address_present_the_certificate_of_the_api_and_its_next(
+    clew: compose.Clew, ours: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_certificate, "LOOK", 0.05)
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+    def present(files: tuple[Path, Path]) -> None:
+        for source, file in zip(files, (cert, key), strict=True):
+            shutil.copy(source, file)
+
+    first = ours.issue("first", "127.0.0.1")
+    present(first)
+    port = free_port()
+    with socket.socket() as silent:
+        settings = Settings(metrics=f"127.0.0.1:{port}", http_cert=str(cert), http_key=str(key))
+        async with metrics_source(clew, Instruments(), settings, None, api=True):
+            silent.connect(("127.0.0.1", port))  # who says nothing keeps nobody waiting
+
+            async def ask(authority: Path) -> str:
+                trusted = trusting(authority)
+                async with httpx2.AsyncClient(base_url=f"https://127.0.0.1:{port}", verify=trusted, timeout=60) as http:
+                    try:
+                        return (await http.get("/")).text
+                    except httpx2.ConnectError as fault:
+                        return str(fault)
+
+            assert "clew_" in await ask(ours.file)
+            revoked = ours.revoking(first[0])
+            assert "certificate revoked" in await ask(revoked)
+            present(ours.issue("second", "127.0.0.1"))
+
+            async def is_renewed() -> bool:
+                return "clew_" in await ask(revoked)
+
+            await eventually(is_renewed)

@@ -96,10 +96,16 @@ def test_what_belongs_together_is_named_together_and_what_does_not_is_not(tmp_pa
 
 def test_settings_name_the_files_and_refuse_them_for_the_embedded_server() -> None:
     security = NatsSecurity(user="clew", password_file="/p", ca="/ca", cert="/c", key="/k")
-    named = {f"nats_{name}": getattr(security, name) for name in security.__struct_fields__}
+    named = {f"nats_{name}": getattr(security, name) for name in security.__struct_fields__ if name != "tls_first"}
     assert Settings(nats="tls://nats.example:4222", **named).nats_security == security
     with pytest.raises(Invalid, match=r"--nats-ca \(CLEW_NATS_CA\) is '/ca', and should be left out"):
         Settings(nats_ca="/ca")
+    first = Settings(nats="tls://nats.example:4222", nats_tls_first="yes")
+    assert first.nats_security == NatsSecurity(tls_first=True)
+    with pytest.raises(Invalid, match=r"--nats-tls-first \(CLEW_NATS_TLS_FIRST\) is 'yes', and should be left out"):
+        Settings(nats_tls_first="yes")
+    with pytest.raises(Invalid, match=r"--nats-tls-first.* is 'first', and should be 'no' or 'yes'"):
+        Settings(nats_tls_first="first")
     with pytest.raises(Invalid, match=r"--http-key \(CLEW_HTTP_KEY\).* a certificate and its key go together"):
         Settings(http_cert="/c")
 

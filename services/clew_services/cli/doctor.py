@@ -11,6 +11,7 @@ from clew_services.cli import options
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.terminal import echo, print_json, quantity
+from clew_services.process.api_check import check_url
 from clew_services.process.deployment_check import examine
 from clew_services.process.problems import Diagnosis
 from clew_services.version import clew_version
@@ -22,6 +23,12 @@ def _files(function: options.F) -> options.F:
     for name in reversed(_FILES):
         function = options.setting(name)(function)
     return function
+
+
+def _check_apis(_context: click.Context, _option: click.Parameter, apis: tuple[str, ...]) -> tuple[str, ...]:
+    for url in apis:
+        check_url(url)
+    return apis
 
 
 @click.command("doctor")
@@ -36,19 +43,30 @@ def _files(function: options.F) -> options.F:
     show_default=True,
     help="Days that the newest backup may be old.",
 )
+@click.option(
+    "--api",
+    "apis",
+    envvar="CLEW_API",
+    show_envvar=True,
+    multiple=True,
+    metavar="URL",
+    callback=_check_apis,
+    help="Ask this HTTP API as well, as its callers reach it. May be repeated.",
+)
 @options.inbox_prefix
 @options.as_json
-def command(*, nats: str, backup_age: int, as_json: bool, **chosen: str) -> None:
+def command(*, nats: str, backup_age: int, apis: tuple[str, ...], as_json: bool, **chosen: str) -> None:
     """Say what is wrong with a deployment and with this machine's part of it, and what to do.
 
-    It changes nothing, needs no running service, and says what it could not look at.
+    It changes nothing, needs no running service but one that --api names, and says what it could not look at.
 
     Exit codes: 0 nothing found, 1 warnings, 4 something is down or could not be looked at, 5 data is not what it
     must be.
     """
     settings = msgspec.structs.replace(options.nats_settings(nats), **chosen)
     hush()
-    diagnosis = run(examine(settings, settings.nats_url, timedelta(days=backup_age), options.reply_prefix()))
+    age = timedelta(days=backup_age)
+    diagnosis = run(examine(settings, settings.nats_url, age, options.reply_prefix(), apis))
     if as_json:
         problems = [
             {"code": problem.code, **problem.advice._asdict(), "what": problem.what} for problem in diagnosis.problems

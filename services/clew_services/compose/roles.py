@@ -18,6 +18,7 @@ from clew_services.checkpoints.maker import serve_checkpoints
 from clew_services.compose import Clew
 from clew_services.erasure.worker import serve_erasure
 from clew_services.http.health import Liveness, Readiness
+from clew_services.http.tls_certificate import Certificate
 from clew_services.inbox.attempt import InboxParts
 from clew_services.integrity.background_audit import serve_audit
 from clew_services.metrics.deployment import DeploymentMetrics
@@ -159,7 +160,9 @@ async def metrics_source(
     if settings.metrics_address is None:
         yield showing.show
         return
-    async with showing.listen(settings.metrics_address):
+    cert, key = settings.http_cert, settings.http_key
+    certificate = Certificate(cert, key, "the metrics' address") if cert else None
+    async with showing.listen(settings.metrics_address, certificate):
         yield None
 
 

@@ -8,15 +8,13 @@ import logging
 import math
 import os
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
 import uvicorn
 
-from clew_events.errors import Invalid, Unavailable
-from clew_events.nats_security import load_certificate
+from clew_events.errors import Unavailable
 from clew_services.api_keys import Keys
 from clew_services.host import CannotStart, resources
 from clew_services.host.ports import refuse_taken, shares_port
@@ -24,6 +22,7 @@ from clew_services.http.app import ApiParts, create_app
 from clew_services.http.caller_limits import ConnectionLimit
 from clew_services.http.middleware import Show
 from clew_services.http.protocol import Connection, Patience
+from clew_services.http.tls_certificate import Certificate
 from clew_services.settings import Settings
 
 GRACE: Final = 15
@@ -34,7 +33,6 @@ BACKLOG: Final = 1024
 LOOK: Final = 1.0
 """Seconds at most between two looks after all connections."""
 
-_HTTP: Final = logging.getLogger("clew.http")
 _LOG: Final = logging.getLogger("uvicorn.error")
 _PURPOSE: Final = "the HTTP API"
 _REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
@@ -66,7 +64,7 @@ async def serve_http(
     settings = settings or Settings()
     patience = Patience.of(settings.request_seconds)
     ceiling = ConnectionLimit(resources.connections(), settings.max_connections_per_address)
-    certificate = Certificate(settings.http_cert, settings.http_key) if settings.http_cert else None
+    certificate = Certificate(settings.http_cert, settings.http_key, _PURPOSE) if settings.http_cert else None
     with _listen(host, port) as listener:
         server = _Server(
             uvicorn.Config(
@@ -105,46 +103,6 @@ async def serve_http(
             finally:
                 looking.cancel()
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
-
-
-class Certificate:
-    """The certificate that the API presents, and its key: the files, taken again when they have changed."""
-
-    def __init__(self, cert: str, key: str) -> None:
-        """Take the files.
-
-        Raises:
-            Invalid: they cannot be used.
-        """
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._cert, self._key = cert, key
-        self._known = self._look()
-        load_certificate(self.context, cert, key)
-
-    def renew(self) -> None:
-        """Take the files again if they have changed. What cannot be used is logged, and the old one stays."""
-        if (now := self._look()) == self._known:
-            return
-        self._known = now
-        try:
-            # First into one that nobody uses: of a certificate without its key, half would be taken.
-            load_certificate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), self._cert, self._key)
-            load_certificate(self.context, self._cert, self._key)
-        except Invalid as fault:
-            _HTTP.error("the certificate of the HTTP API stays as it was: %s", fault.message)
-        else:
-            _HTTP.info("the HTTP API presents its new certificate")
-
-    def _look(self) -> list[tuple[int, int] | None]:
-        return [_state(path) for path in (self._cert, self._key)]
-
-
-def _state(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - the files may be links that are replaced
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 async def _look_after(server: uvicorn.Server, pause: float, certificate: Certificate | None) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from clew_services.host.ports import refuse_taken
 from clew_services.http.responses import Answer
+from clew_services.http.tls_certificate import Certificate
 from clew_services.metrics.counter_files import VARIABLE
 from clew_services.metrics.files import Files
 from clew_services.metrics.instruments import Instruments
@@ -60,8 +61,10 @@ class MetricsEndpoint:
         return Answer(200, await asyncio.to_thread(generate_latest, self._registry), (_TYPE,))
 
     @contextlib.asynccontextmanager
-    async def listen(self, address: Address) -> AsyncIterator[None]:
+    async def listen(self, address: Address, certificate: Certificate | None = None) -> AsyncIterator[None]:
         """Serve the metrics on an address of their own, on every path, for the duration of the block.
+
+        With a ``certificate`` it speaks HTTPS alone.
 
         Raises:
             CannotStart: the port is taken.
@@ -69,9 +72,17 @@ class MetricsEndpoint:
         remedy = "Choose another with --metrics (CLEW_METRICS)."
         refuse_taken(*address, purpose="metrics", remedy=remedy)
         server, thread = start_http_server(address.port, address.host, self._registry)
+        if certificate is not None:
+            # Who connects and says nothing would else keep the handshake waiting, and all others behind it.
+            server.socket = certificate.context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        renewal = asyncio.create_task(certificate.keep_renewed()) if certificate is not None else None
         try:
             yield
         finally:
+            if renewal is not None:
+                renewal.cancel()
             await asyncio.to_thread(server.shutdown)
             server.server_close()
             thread.join()

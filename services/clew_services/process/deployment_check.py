@@ -6,7 +6,7 @@ Each look is by itself: what one of them cannot see hides nothing of the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
@@ -31,6 +31,7 @@ from clew_services.eventstore.topology import Config, buckets, projector_consume
 from clew_services.inbox.standstill import Standstill
 from clew_services.nats_connection import Connection, connection
 from clew_services.open_deployment import OpenDeployment
+from clew_services.process.api_check import ask_api
 from clew_services.process.derived_state import DerivedState, Integrity, Proof, read_derived_state
 from clew_services.process.machine_check import examine_machine, judge_dates
 from clew_services.process.problems import Code, Diagnosis, Problem, diagnose
@@ -79,10 +80,17 @@ class Look:
         return None
 
 
-async def examine(settings: Settings, url: str, backup_age: timedelta, inbox_prefix: str) -> Diagnosis:
-    """Look at this machine's files, and at the deployment at ``url``; ``backup_age`` is how old a backup may be."""
+async def examine(
+    settings: Settings, url: str, backup_age: timedelta, inbox_prefix: str, apis: Sequence[str] = ()
+) -> Diagnosis:
+    """Look at this machine's files, at the APIs with these URLs, and at the deployment at ``url``.
+
+    ``backup_age`` is how old a backup may be.
+    """
     look = Look()
     look.problems.extend(examine_machine(settings, datetime.now(UTC)))
+    for api in apis:
+        look.problems.extend(await asyncio.to_thread(ask_api, api, PATIENCE))
     try:
         async with connection(
             url, name="clew-doctor", patience=PATIENCE, inbox_prefix=inbox_prefix, security=settings.nats_security

@@ -43,6 +43,8 @@ Code = Literal[
     "erasure_late",
     "retention_late",
     "backup_old",
+    "api_down",
+    "api_not_ready",
 ]
 
 
@@ -191,6 +193,14 @@ ADVICE: Final[dict[Code, Advice]] = {
         "warning",
         "there is no backup on record that is recent enough",
         "Run 'clew backup --out FOLDER', or say with '--backup-age' how old one may be.",
+    ),
+    "api_down": Advice(
+        "down",
+        "the HTTP API that '--api' names does not answer, or its certificate is not trusted",
+        "Start 'clew serve api', or mend what is said: the address, or the certificate.",
+    ),
+    "api_not_ready": Advice(
+        "down", "the HTTP API says at /readyz that it cannot do its work", "Do what is said of it."
     ),
 }
 """Each code with its advice, in the order in which problems are shown."""
