@@ -85,6 +85,10 @@ class ForkBody(Request, frozen=True, kw_only=True):
     metadata: MetadataIn | UnsetType | None = UNSET
 
 
+class OpenSessionBody(Request, frozen=True, kw_only=True):
+    """The body of a request to open a session, which has no fields. It may be left out."""
+
+
 class RestoreBody(Request, frozen=True, kw_only=True):
     """The body of a request to restore a thread, which has no fields. It may be left out."""
 

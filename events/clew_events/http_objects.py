@@ -195,3 +195,24 @@ class FeedPage(Struct, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     next: str
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """Who makes a request: the tenant, the key's id and the actor that it is recorded as, and the key's scopes.
+
+    ``expires_at`` is when the browser's session ends; it is omitted where the key itself was shown.
+    """
+
+    object: Literal["session"] = "session"
+    tenant: str
+    key: str
+    actor: str
+    scopes: tuple[str, ...]
+    expires_at: datetime | UnsetType = UNSET
+
+
+class ClosedSession(Struct, frozen=True, kw_only=True):
+    """The answer to the end of a session."""
+
+    object: Literal["session.closed"] = "session.closed"
+    closed: bool = True

@@ -53,6 +53,7 @@ from clew_events.commands import (
 from clew_events.contract import http_examples
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.http_objects import (
+    ClosedSession,
     CommitPage,
     Conversation,
     ConversationItem,
@@ -61,6 +62,7 @@ from clew_events.http_objects import (
     DeletedConversation,
     FeedPage,
     RenderedItems,
+    Session,
 )
 from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.list_reply import DuePage, FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
@@ -90,7 +92,16 @@ from clew_events.requests import NewMessage
 Scope = Literal["read", "write", "audit", "erase", "hold", "retention"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Tag = Literal[
-    "Threads", "Messages", "Conversations", "History", "Feed", "Checkpoints", "Erasures", "Holds", "Retention"
+    "Threads",
+    "Messages",
+    "Conversations",
+    "History",
+    "Feed",
+    "Checkpoints",
+    "Erasures",
+    "Holds",
+    "Retention",
+    "Sessions",
 ]
 Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
@@ -113,6 +124,7 @@ TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Erasures": "Erase what people wrote, for good, and see how far that is.",
     "Holds": "Legal holds, under which nothing of a thread can be erased.",
     "Retention": "Policies by which old threads are deleted or erased.",
+    "Sessions": "What a browser shows in place of an API key.",
 })  # fmt: skip
 """The groups of HTTP routes."""
 
@@ -127,6 +139,7 @@ ITEM: Final = "/v1/conversations/{conversation_id}/items/{item_id}"
 HOLDS: Final = "/v1/holds"
 OWN: Final = "/v1/history"
 RETENTION: Final = "/v1/retention"
+SESSION: Final = "/v1/session"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
@@ -218,13 +231,15 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One thing that can be done.
 
     ``name`` stands in NATS subjects and is that of the client's method. ``scope`` is what an API key needs for it, or
-    ``alternative`` in its place. A command that ``reads`` shows what others wrote, so its caller must be permitted to
-    read too. An operation with neither ``command`` nor ``query`` is offered by HTTP alone.
+    ``alternative`` in its place; with ``anyone`` any key will do. A command that ``reads`` shows what others wrote, so
+    its caller must be permitted to read too. An operation with neither ``command`` nor ``query`` is offered by HTTP
+    alone.
     """
 
     name: str
     scope: Scope
     alternative: Scope | None = None
+    anyone: bool = False
     reads: bool = False
     command: type[Command] | None = None
     query: type[Query] | None = None
@@ -234,6 +249,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     @property
     def scopes(self) -> tuple[Scope, ...]:
         """The scopes of which an API key needs one."""
+        if self.anyone:
+            return tuple(SCOPES)
         return (self.scope,) if self.alternative is None else (self.scope, self.alternative)
 
     @property
@@ -718,6 +735,28 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             ),
             form=http_forms.AsOfMoments, media_type=PAGE, errors=(413,),
         ),),
+    ),
+    Operation(
+        name="session", scope="read", anyone=True,
+        routes=(HttpRoute(
+            name="open_session", method="POST", path=SESSION, tag="Sessions",
+            summary="Open a session for a browser, which then needs no key",
+            description=(
+                "The answer sets a cookie that no script can read and no other site can use. It is good until the "
+                "browser is closed, for 12 hours at most, and only as long as the key is. Requests by it that are "
+                "neither GET nor HEAD have the header `Clew-Session: 1`."
+            ),
+            body=http_forms.OpenSessionBody, body_required=False, asked={},
+            answer=Session, answered=http_examples.SESSION,
+        ), HttpRoute(
+            name="get_session", method="GET", path=SESSION, tag="Sessions",
+            summary="Say whose key or session the request is made with, and what it may do",
+            answer=Session, answered=http_examples.SESSION,
+        ), HttpRoute(
+            name="close_session", method="DELETE", path=SESSION, tag="Sessions",
+            summary="End the session that the request is made with",
+            answer=ClosedSession, answered=http_examples.CLOSED_SESSION,
+        )),
     ),
 )  # fmt: skip
 """Every operation, by the order in which the documents list them."""

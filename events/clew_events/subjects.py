@@ -14,6 +14,7 @@
 ``$KV.clew_threads_v1.<tenant>.<thread>.<number>``  where 256 older items are
 ``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id that a caller used, kept for a day
 ``$KV.clew_keys_v1.<id>``                     the record of an API key, without the key
+``$KV.clew_keys_v1.session-<key>-<slot>``     until when a browser's session is good, without its token
 ``clew.checkpoint.<number>``                  signed checkpoints of the log, in stream ``CLEW_CHECKPOINTS``
 ``clew.live.checkpoint.<number>``             the same checkpoints, republished over core NATS
 ``clew.erased.<shard>.<block>.<seq>.<tenant>.<thread>.<n>``  commits that were erased or swept, in ``CLEW_ERASED``

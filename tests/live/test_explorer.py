@@ -53,12 +53,13 @@ expect.set_options(timeout=PATIENCE)
 class Stand:
     """A service with a page, and who writes to it."""
 
-    def __init__(self, url: str, nats: str, browser: Browser, composed: Clew, fed: Fed) -> None:
+    def __init__(self, url: str, nats: str, browser: Browser, composed: Clew, *, fed: Fed, keys: Keys) -> None:
         self.url = url
         self.nats = nats
         self.composed = composed
         self.writer = Writer(composed.handler, "acme")
         self.fed = fed
+        self.keys = keys
         self._browser = browser
 
     def page(self, place: str = "", **options: object) -> AbstractAsyncContextManager[Page]:
@@ -71,14 +72,14 @@ class Stand:
         async with self.page(place, **options) as page:
             await page.get_by_label("API key").fill(key)
             await page.keyboard.press("Enter")
-            await expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+            await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
             yield page
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     keys = Keys.parse(f"{ACME}:acme")
-    keys.admit(digest(READER), Holder("acme", "key:reader", frozenset({"read"})))
+    keys.admit(digest(READER), Holder("acme", "key:reader", frozenset({"read"}), digest(READER).hex()[:16]))
     folder = tmp_path_factory.mktemp("explorer")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(deployed(folder / "data"))
@@ -87,7 +88,7 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
         url = await stack.enter_async_context(served(composed, keys=keys))
         browser = await stack.enter_async_context(chromium())
         await _many(server.url)
-        yield Stand(url, server.url, browser, composed, fed)
+        yield Stand(url, server.url, browser, composed, fed=fed, keys=keys)
 
 
 async def _many(url: str) -> None:
@@ -511,7 +512,7 @@ async def test_a_key_that_is_wrong_or_reaches_less_far_is_told_why(stand: Stand)
         await page.get_by_label("API key").fill("a-key-of-nobody-at-all")
         await page.get_by_role("button", name="Open").click()
         await expect(page.get_by_role("alert")).to_contain_text("The key is not accepted")
-        assert await page.evaluate("sessionStorage.length") == 0
+        assert await page.context.cookies() == []
         # One that may only read sees what is, and is told what it takes to see what was.
         await page.get_by_label("API key").fill(READER)
         await page.get_by_role("button", name="Open").click()
@@ -520,10 +521,35 @@ async def test_a_key_that_is_wrong_or_reaches_less_far_is_told_why(stand: Stand)
         await expect(page.locator(".alone")).to_contain_text("paid")
         await page.evaluate("location.hash = '#thread/thread_of_nobody'")
         await expect(page.get_by_role("alert").last).to_contain_text("Not there")
-        await page.get_by_role("button", name="Forget key").click()
+        await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_label("API key")).to_be_visible()
-        assert await page.evaluate("sessionStorage.length") == 0
-        assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
+        assert await page.context.cookies() == []
+        assert await page.evaluate("JSON.stringify([sessionStorage, localStorage])") == "[{},{}]"
+
+
+async def test_who_is_signed_in_is_so_in_all_tabs_until_they_sign_out_or_the_key_is_revoked(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_in_tabs")
+    key = "a-key-that-is-revoked-later"
+    stand.keys.admit(digest(key), Holder("acme", "key:later", key=digest(key).hex()[:16]))
+    async with stand.entered(f"#thread/{thread}?at=4", key) as page:
+        await at(page, 4)
+        assert key not in page.url
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await at(other, 4)  # nobody was asked
+        await expect(other.locator(".whose")).to_have_text("acme")
+        await other.get_by_role("button", name="Sign out").click()
+        for tab in (page, other):
+            await expect(tab.get_by_label("API key")).to_be_visible()
+        await page.get_by_label("API key").fill(key)
+        await page.keyboard.press("Enter")
+        for tab in (page, other):
+            await at(tab, 4)
+        stand.keys.shut_out(digest(key))
+        await page.get_by_role("tab", name="Who changed what").click()
+        await expect(page.get_by_role("alert")).to_contain_text("This session has ended")
+        await expect(page.get_by_label("API key")).to_be_visible()
+        await expect(page.get_by_text("It left Oslo.")).to_have_count(0)
 
 
 async def test_a_thread_of_many_commits_has_few_of_them_on_the_page(stand: Stand) -> None:

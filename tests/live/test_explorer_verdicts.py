@@ -46,7 +46,7 @@ async def opened(clew: Clew, browser: Browser, address: Address) -> AsyncIterato
     async with served(clew) as url, page_at(browser, f"{url}/explorer#thread/{address.thread}") as page:
         await page.get_by_label("API key").fill(ACME)
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         yield page
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cached_property
+from typing import NoReturn
 
 import msgspec
 from msgspec import Raw
@@ -246,6 +247,9 @@ class Parts:
 
     async def list_parked(self) -> list[ParkedThread]:
         return []
+
+    async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> NoReturn:
+        raise Unavailable(f"{stream} does not answer")
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> None:
         """Nobody has verified the log yet."""

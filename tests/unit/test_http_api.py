@@ -192,7 +192,7 @@ async def test_the_version_that_azures_clients_name_in_every_query_string_is_let
     versioned = await call(clew, method, f"{path}?api-version=2024-05-01-preview", body)
     if plain.status == 200:
         assert versioned.body == plain.body
-        assert clew.asked[0] == clew.asked[1]
+        assert clew.asked[: len(clew.asked) // 2] == clew.asked[len(clew.asked) // 2 :]
     assert versioned.status == plain.status
 
 
@@ -272,6 +272,7 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         "rendered_items": b'{"items": [{}], "%s": 1}',
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
+        "session": b'{"%s": 1}',
         "holds": b'{"hold": "case-7", "%s": 1}',
         "/v1/holds": b'{"hold": "case-7", "where": {}, "%s": 1}',
         "retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete", "%s": 1}',

@@ -39,7 +39,8 @@ def requests(*scopes: str) -> list[tuple[str, str, bytes, str]]:
             " or ".join(operation.scopes),
         )
         for operation, route in http_routes()
-        if operation.scope in scopes and route.name != "render_items"  # which asks nobody
+        # Rendering asks nobody, and sessions are for all of them.
+        if operation.scope in scopes and not operation.anyone and route.name != "render_items"
     ]
 
 

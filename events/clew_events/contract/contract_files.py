@@ -74,6 +74,8 @@ def _row(operation: Operation) -> str:
     subject = f"`{operation.subject('<tenant>')}`" if operation.request is not None else ""
     doors = [f"`{route.method} {route.path}`" for route in operation.routes]
     doors += [f"`{route.method} {route.path}?as_of=…`" for _, route in http_routes() if route.also == operation.name]
+    if operation.anyone:
+        doors.append("with any key")
     if operation.alternative is not None:
         doors.append(f"with `{operation.alternative}` too")
     return f"| `{operation.name}` | {subject} | {', '.join(doors)} |"

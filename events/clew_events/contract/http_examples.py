@@ -76,6 +76,15 @@ RENDERED: Final = {
     "object": "list",
     "data": [[{"tag": "p", "children": ["Where is ", {"tag": "strong", "children": ["my"]}, " parcel?"]}, "\n"]],
 }
+SESSION: Final = {
+    "object": "session",
+    "tenant": "acme",
+    "key": "0123456789abcdef",
+    "actor": "key:support/0123456789abcdef",
+    "scopes": ["read", "audit"],
+    "expires_at": "2026-11-29T20:00:00Z",
+}
+CLOSED_SESSION: Final = {"object": "session.closed", "closed": True}
 NEW_ITEMS: Final = {
     "items": [ASKED, {"type": "function_call", "call_id": "call_1", "name": "track", "arguments": "{}"}]
 }

@@ -15,6 +15,7 @@ from clew_projections.kv.bucket import Value
 from clew_projections.kv.watcher import ANEW, KvWatcher
 from clew_services.api_keys.holders import Keys
 from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, IssuedKey, KeyBucket, id_of, is_id, now, read
+from clew_services.api_keys.sessions import is_session_record
 
 NOTE: Final = 5.0
 """Interval, in seconds, at which the uses of keys are recorded."""
@@ -70,6 +71,7 @@ class Follower:
         Raises:
             Unavailable: the bucket does not answer.
         """
+        self._keys.sessions.clear()
         before = tuple(self._known)
         there = await self._ring.ids()
         for key_id, value in (await self._ring.values(there)).items():
@@ -83,6 +85,8 @@ class Follower:
         Raises:
             Unavailable: the bucket does not answer.
         """
+        if is_session_record(key_id):
+            self._keys.sessions.pop(key_id, None)  # it is read when it is next used
         if is_id(key_id):
             self._learn(key_id, await self._ring.value(key_id))
 

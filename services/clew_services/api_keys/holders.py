@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, get_args
 
 from clew_events.errors import Invalid
@@ -46,7 +47,10 @@ class Keys:
     def __init__(self, tenants: Mapping[str, str] | None = None) -> None:
         self._configured = {digest(key): _configured_key(key, tenant) for key, tenant in (tenants or {}).items()}
         self._holders = dict(self._configured)
+        self._by_id = {holder.key: key_digest for key_digest, holder in self._configured.items()}
         self._used: set[bytes] = set()
+        self.sessions: dict[str, tuple[str, datetime]] = {}
+        """What is known of sessions, by the names of their records: the token's SHA-256, and until when it is good."""
 
     @classmethod
     def parse(cls, text: str) -> Keys:
@@ -77,6 +81,14 @@ class Keys:
             self._used.add(key_digest)
         return holder
 
+    def holder_of(self, key_id: str) -> Holder | None:
+        """The holder of the key with an id, or ``None`` if there is none, or it was revoked. The key counts as used."""
+        key_digest = self._by_id.get(key_id)
+        if key_digest is None:
+            return None
+        self._used.add(key_digest)
+        return self._holders[key_digest]
+
     def configured(self) -> Iterable[Holder]:
         """The holders of the configured keys, which cannot be revoked."""
         return self._configured.values()
@@ -84,11 +96,12 @@ class Keys:
     def admit(self, issued: bytes, holder: Holder) -> None:
         """Accept a key from now on, given its digest. A configured holder takes precedence."""
         self._holders[issued] = self._configured.get(issued, holder)
+        self._by_id[self._holders[issued].key] = issued
 
     def shut_out(self, issued: bytes) -> None:
         """Reject a key from now on, given its digest, unless it is configured."""
-        if issued not in self._configured:
-            self._holders.pop(issued, None)
+        if issued not in self._configured and (holder := self._holders.pop(issued, None)) is not None:
+            self._by_id.pop(holder.key, None)
 
     def take_used(self) -> set[bytes]:
         """The digests of the keys that were used since the last call."""

@@ -127,6 +127,7 @@ def compose_api(clew: Clew, stuck_after: float) -> ApiParts:
     from clew_services.http.app import ApiParts  # noqa: PLC0415 - only the role api loads the libraries for HTTP
 
     return ApiParts(
+        js=clew.js,
         handler=clew.handler,
         reader=clew.reader,
         feed=clew.feed,

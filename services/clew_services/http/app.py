@@ -11,7 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from clew_events.operations import http_routes
 from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
+from clew_projections.nats.jetstream import JetStream
 from clew_services.api_keys import Keys
+from clew_services.api_keys.sessions import Sessions
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.erasure.erasure_answers import ErasureQueries
 from clew_services.http import api_page
@@ -19,7 +21,7 @@ from clew_services.http.caller_limits import RateLimit
 from clew_services.http.command_call import CommandCall
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
-from clew_services.http.middleware import Door, Doorway, Edge, Nowhere, Show, Window
+from clew_services.http.middleware import Admission, Door, Doorway, Edge, Nowhere, Show, Window
 from clew_services.http.openapi import description
 from clew_services.http.redirect import Redirect
 from clew_services.http.retries import Attempts
@@ -31,6 +33,7 @@ from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.holds import Holds
 from clew_services.http.routes.messages import Messages
 from clew_services.http.routes.retention_policies import RetentionPolicies
+from clew_services.http.routes.session_desk import SessionDesk
 from clew_services.http.routes.threads import Threads
 from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import NOBODY, Observer
@@ -47,6 +50,7 @@ ELSEWHERE: Final = ""
 class ApiParts(Struct, frozen=True, kw_only=True):
     """What the API works with. ``observer`` is told of each answer, and ``tracing`` follows each request."""
 
+    js: JetStream
     handler: Commands
     reader: Reader
     feed: Feed
@@ -87,7 +91,7 @@ def create_app(clew: ApiParts, keys: Keys, settings: Settings, metrics: Show | N
 
 def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
     """Every path at which there is something."""
-    commands = CommandCall(clew.handler, Attempts())
+    commands, sessions = CommandCall(clew.handler, Attempts()), Sessions(clew.js, keys)
     doors = open_doors(
         Threads(commands, clew.reader),
         Messages(commands, clew.reader),
@@ -99,12 +103,13 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Erasures(clew.erasures),
         Holds(commands, clew.reader),
         RetentionPolicies(commands, clew.reader),
+        SessionDesk(sessions),
     )
-    pace, wrong_keys = RateLimit(settings.rate, settings.burst), WrongKeys()
+    admission = Admission(keys, sessions, RateLimit(settings.rate, settings.burst), WrongKeys())
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
         Route("/v1/threads/runs", Nowhere()),
-        *(Route(path, Doorway(methods, keys, settings.max_body, pace, wrong_keys)) for path, methods in doors.items()),
+        *(Route(path, Doorway(methods, admission, settings.max_body)) for path, methods in doors.items()),
         Route("/healthz", Window(clew.liveness.show)),
         Route("/readyz", Window(clew.readiness.show)),
         Route("/openapi.json", Window(description)),

@@ -74,6 +74,11 @@ class Call:
             check_body_form(self.headers)
 
     @property
+    def tls(self) -> bool:
+        """Whether it came over TLS to this process."""
+        return bool(self._scope.get("scheme") == "https")
+
+    @property
     def thread_id(self) -> str:
         """The thread that the path names.
 

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from clew_events.errors import ClewError, Conflict, Invalid, Unauthorized, Unavailable
 from clew_events.operations import HttpRoute, Operation
 from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys.sessions import ENDED, Sessions
 from clew_services.http import error_responses
 from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scopes
 from clew_services.http.call import Call
@@ -26,6 +27,7 @@ from clew_services.http.preconditions import Conditions
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
+from clew_services.http.session_cookie import check_origin, session_token
 from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import Answered, ignore_answer
 
@@ -55,19 +57,24 @@ class Door(NamedTuple):
     route: HttpRoute
 
 
+class Admission(NamedTuple):
+    """What decides who is let in: the keys and sessions that are good, and who asks too often."""
+
+    keys: Keys
+    sessions: Sessions
+    pace: RateLimit
+    wrong_keys: WrongKeys
+
+
 class Doorway(Edge):
     """One path for holders of a key: a door for each of its methods. It is an ASGI application."""
 
-    def __init__(
-        self, doors: Mapping[str, Door], keys: Keys, max_body: int, pace: RateLimit, wrong_keys: WrongKeys
-    ) -> None:
+    def __init__(self, doors: Mapping[str, Door], admission: Admission, max_body: int) -> None:
         self._doors = {**doors, **({"HEAD": doors["GET"]} if "GET" in doors else {})}
         self.methods = frozenset(self._doors)
         self._allow = ", ".join(sorted(self.methods)).encode()
-        self._keys = keys
+        self._keys, self._sessions, self._pace, self._wrong_keys = admission
         self._max_body = max_body
-        self._pace = pace
-        self._wrong_keys = wrong_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -117,15 +124,20 @@ class Doorway(Edge):
         if len(headers) != len(scope["headers"]):
             check_single(scope["headers"], "Authorization")
         try:
-            return authenticate(headers, self._keys)
+            if (token := session_token(headers)) is None:
+                return authenticate(headers, self._keys)
+            check_origin(scope["method"], headers)
+            return await self._sessions.find(token)
         except Unauthorized as error:
-            if error.code == Unauthorized.default_code:
+            if error.code in {Unauthorized.default_code, ENDED}:
                 await self._wrong_keys.count((scope.get("client") or ("",))[0])
             raise
 
     def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
-        # Whoever loses their key loses what they were given by it, too.
-        return lambda: authenticate(headers, self._keys)
+        # Whoever loses their key or session loses what they were given by it, too.
+        if (token := session_token(headers)) is None:
+            return lambda: authenticate(headers, self._keys)
+        return lambda: self._sessions.holder(token)
 
 
 class Window(Edge):

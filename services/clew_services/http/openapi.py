@@ -175,7 +175,9 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
 
 def _description(operation: Operation, route: HttpRoute) -> str:
     scope = f"Takes an API key with the scope {' or '.join(f'`{each}`' for each in operation.scopes)}"
-    if route.also is not None:
+    if operation.anyone:
+        scope = "Takes any API key"
+    elif route.also is not None:
         scope += f", or with `as_of` one with the scope `{BY_NAME[route.also].scope}`"
     return f"{route.description} {scope}.".lstrip()
 

@@ -1,4 +1,4 @@
-// The API as the holder of one key, at the address that the page came from. Every answer is JSON.
+// The API by the session of this browser, at the address that the page came from. Every answer is JSON.
 
 const HERE = new URL("v1/", new URL(".", location.href));
 const PATIENCE = 4;
@@ -21,10 +21,14 @@ export class Silent extends Error {
 }
 
 export class Api {
-  #key;
+  /** Have a key open a session, which is told of by a cookie that no script sees. Who it is, is answered. */
+  async enter(key) {
+    return arrived((await this.#ask("session", {}, { method: "POST", headers: { Authorization: `Bearer ${key}` } })).json());
+  }
 
-  constructor(key) {
-    this.#key = key;
+  /** End the session. */
+  async leave() {
+    await this.#ask("session", {}, { method: "DELETE" });
   }
 
   /** The answer's value and headers. `parameters` that are null or empty are left out. */
@@ -81,8 +85,8 @@ export class Api {
     const asking = {
       method,
       body,
-      headers: { Authorization: `Bearer ${this.#key}`, ...headers },
-      credentials: "omit",
+      headers: { "Clew-Session": "1", ...headers },
+      credentials: "same-origin",
       cache: "no-store",
       signal,
     };

@@ -1,15 +1,10 @@
-// The key: entered once, tried, and kept for as long as this tab is open.
-import { Api, Refused } from "./api.js";
+// The key: entered once, and exchanged for a session, which all tabs of this browser have.
+import { Refused } from "./api.js";
 import { fill, h } from "./dom.js";
 import { failure } from "./notices.js";
 
-const NAME = "clew.key";
-
-export const kept = () => sessionStorage.getItem(NAME);
-export const forget = () => sessionStorage.removeItem(NAME);
-
-/** Ask for a key. `entered` gets one that the API knows; `fault` says why the last one is of no use any more. */
-export function entering(entered, fault = null) {
+/** Ask for a key. `entered` is told whose session it opened; `fault` says why the last one is of no use any more. */
+export function entering(api, entered, fault = null) {
   const input = h("input", {
     id: "key",
     type: "password",
@@ -30,7 +25,7 @@ export function entering(entered, fault = null) {
     h(
       "p",
       { id: "key-help", class: "fine" },
-      "“clew up” prints one when it starts. It stays in this tab, and goes to this server only. To find threads takes the scope ",
+      "“clew up” prints one when it starts. It goes to this server only, and is kept nowhere: you stay signed in until the browser is closed, for 12 hours at most. To find threads takes the scope ",
       h("code", {}, "read"),
       ", to see their past ",
       h("code", {}, "audit"),
@@ -45,9 +40,10 @@ export function entering(entered, fault = null) {
     button.disabled = true;
     fill(trouble);
     try {
-      await tried(key);
-      sessionStorage.setItem(NAME, key);
-      entered(key);
+      if (!/^[\x21-\x7e]+$/.test(key)) {
+        throw new Refused(401, { message: "This is no key of Clew: keys have neither spaces nor letters with accents." });
+      }
+      entered(await api.enter(key));
     } catch (fault) {
       fill(trouble, failure(fault));
       input.setAttribute("aria-invalid", "true");
@@ -57,16 +53,4 @@ export function entering(entered, fault = null) {
     }
   });
   return form;
-}
-
-async function tried(key) {
-  if (!/^[\x21-\x7e]+$/.test(key)) {
-    throw new Refused(401, { message: "This is no key of Clew: keys have neither spaces nor letters with accents." });
-  }
-  try {
-    await new Api(key).get("threads", { limit: 1 });
-  } catch (fault) {
-    // A key that may not list is one all the same; what it may not do, and what is not ready, is said where it is tried.
-    if (!(fault instanceof Refused) || fault.status === 401) throw fault;
-  }
 }

@@ -1,7 +1,7 @@
 // The page: whose key it is used with, and which view the address asks for.
 import { Api, Refused } from "./api.js";
 import { announce, fill, h } from "./dom.js";
-import { entering, forget, kept } from "./entering.js";
+import { entering } from "./entering.js";
 import { finding } from "./finding.js";
 import { listen } from "./keys.js";
 import { go, parsed, toThreads } from "./route.js";
@@ -10,12 +10,15 @@ import { clock, keepFresh } from "./times.js";
 
 const main = document.getElementById("main");
 const side = document.getElementById("top-side");
-let api = null;
+const AGAIN = 2000;
+
+const api = new Api();
+let session = null;
 let view = null;
 
 function show() {
   const route = parsed(location.hash);
-  if (api === null) {
+  if (session === null) {
     ask();
   } else if (view?.takes(route)) {
     view.go(route);
@@ -38,23 +41,46 @@ function ask(fault = null) {
   fill(side);
   document.body.dataset.view = "key";
   document.title = "Clew explorer";
-  fill(main, entering(enter, fault));
+  fill(main, entering(api, entered, fault));
   main.querySelector("input")?.focus();
 }
 
-function enter(key) {
-  api = new Api(key);
-  const button = h("button", { type: "button", class: "quiet", onclick: () => lose() }, "Forget key");
-  fill(side, clock(), button);
+function entered(opened) {
+  enter(opened);
+  tabs.postMessage("entered");
+}
+
+function enter(opened) {
+  session = opened;
+  const button = h("button", { type: "button", class: "quiet", onclick: signOut }, "Sign out");
+  const whose = h("span", { class: "whose", title: `${opened.actor}: ${opened.scopes.join(", ")}` }, opened.tenant);
+  fill(side, clock(), whose, button);
   show();
 }
 
+async function signOut() {
+  try {
+    await api.leave();
+  } catch (fault) {
+    // The session may have ended by itself; if nobody answers, it has not.
+    if (!(fault instanceof Refused)) return announce(fault.message);
+  }
+  lose();
+  tabs.postMessage("left");
+}
+
 function lose(fault = null) {
-  forget();
-  api = null;
-  announce("The key was forgotten.");
+  session = null;
+  announce("You are signed out.");
   ask(fault);
 }
+
+// Who signs out or in does so in all tabs.
+const tabs = new BroadcastChannel("clew.session");
+tabs.addEventListener("message", ({ data }) => {
+  if (data === "left" && session !== null) lose();
+  if (data === "entered" && session === null) resume();
+});
 
 addEventListener("hashchange", show);
 // A key that is revoked while it is used: whatever asked says so, and here another can be entered.
@@ -78,6 +104,14 @@ function seek() {
   document.getElementById("words")?.focus();
 }
 
-const key = kept();
-if (key) enter(key);
-else ask();
+async function resume() {
+  try {
+    enter((await api.get("session")).value);
+  } catch (fault) {
+    const isUnknown = fault instanceof Refused && fault.status === 401;
+    ask(isUnknown ? null : fault);
+    if (!isUnknown) setTimeout(() => session === null && resume(), AGAIN);
+  }
+}
+
+resume();
