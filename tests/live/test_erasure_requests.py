@@ -197,7 +197,7 @@ async def test_a_request_that_is_refused_leaves_no_record(clew: Clew) -> None:
     with pytest.raises(NotFound):
         await clew.handler.handle("globex", EraseThread(thread_id="thread_a"))
     assert await clew.erasure_records.pending() == ()
-    assert await clew.js.subjects(ERASED_STREAM, ">") == []
+    assert await clew.js.subjects(ERASED_STREAM, ">") == {}
 
 
 async def test_a_process_that_knows_of_no_erasure_yet_leaves_no_record_of_another(clew: Clew) -> None:
@@ -510,7 +510,7 @@ async def test_over_http_bad_requests_are_told_what_is_wrong_and_erase_nothing(c
         refused = await post(clew, path, body, **headers)
         assert refused.status == status, (path, refused.body)
         assert (refused.error["code"], refused.error["param"]) == (code, param), (path, refused.body)
-    assert await clew.js.subjects(ERASED_STREAM, ">") == []
+    assert await clew.js.subjects(ERASED_STREAM, ">") == {}
     assert (await post(clew, one, **{"If-Match": '"1"'})).status == 202
 
 

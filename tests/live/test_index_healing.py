@@ -10,9 +10,13 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from nats.js import JetStreamContext
+from nats.js.api import PubAck
 
+from clew_events.errors import Unavailable
 from clew_events.subjects import Address
 from clew_projections.index.notes import notes
 from clew_projections.index.tables import INDEX_FORMAT
@@ -168,6 +172,28 @@ async def test_old_snapshots_are_removed_with_their_bytes(clew: Clew, tmp_path: 
     assert [each.name for each in await kept.all()] == [made[3].name, made[2].name]
     subjects = await clew.js.subjects(SNAPSHOT_STREAM, ">")
     assert len(subjects) == 4, subjects
+
+
+async def test_a_snapshot_whose_bytes_are_purged_before_its_record_is_stored_is_none(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await built(clew, tmp_path / "index")
+    kept = Snapshots(clew.nc, clew.js, clew.deployment.identity)
+    await kept.store(file, {0: 1})
+    publish = JetStreamContext.publish
+
+    async def purge_before_the_record(js: JetStreamContext, subject: str, *args: Any, **options: Any) -> PubAck:
+        if subject.startswith("$O.clew_index.M."):
+            monkeypatch.undo()
+            await kept.purge()
+        return await publish(js, subject, *args, **options)
+
+    monkeypatch.setattr(JetStreamContext, "publish", purge_before_the_record)
+    with pytest.raises(Unavailable, match="purged while it was stored"):
+        await kept.store(file, {0: 1})
+    # No record without bytes stays, and an indexer takes it for none.
+    assert await kept.all() == []
+    assert [await kept.store(file, {0: 1})] == await kept.usable()
 
 
 @pytest.mark.parametrize("harm", ["truncated", "lost", "altered", "format", "foreign", "headers"])

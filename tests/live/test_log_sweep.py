@@ -116,7 +116,7 @@ async def check_from_the_beginning(clew: Clew, folder: Path) -> None:
 
 async def lasts(clew: Clew) -> list[StoredMessage]:
     js, stream = clew.connection.js, event_stream(0)
-    return list((await js.lasts(stream, await js.subjects(stream, ">"))).values())
+    return list((await js.lasts(stream, list(await js.subjects(stream, ">")))).values())
 
 
 async def read_feed(clew: Clew, **query: Any) -> list[FeedEntry]:

@@ -76,7 +76,7 @@ class Machines:
             Unavailable: the bucket does not answer.
         """
         subjects = await self._js.subjects(self._bucket.stream, self._bucket.subject(f"{PREFIX}.*"))
-        stored = await self._js.lasts_at_leader(self._bucket.stream, subjects)
+        stored = await self._js.lasts_at_leader(self._bucket.stream, list(subjects))
         machines: list[Machine] = []
         for subject, message in sorted(stored.items()):
             if not message.body:

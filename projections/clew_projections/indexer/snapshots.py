@@ -3,6 +3,9 @@
 A snapshot is an object of the bucket ``clew_index`` (a JetStream object store, which any NATS client can read): a copy
 of a generation's file as of one moment, compressed with Zstandard. Its headers describe it; the object store holds the
 hash of its bytes. If a snapshot is unusable, the next older one is loaded, or the log is read from the beginning.
+
+A purge may come between the chunks of a snapshot and its record. Such a record is no usable snapshot, so another is
+stored, and is removed with the old ones.
 """
 
 from __future__ import annotations
@@ -46,7 +49,10 @@ _LOG: Final = logging.getLogger("clew.index")
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A snapshot in the bucket: its positions (``marks``) and its size in bytes, uncompressed and compressed."""
+    """A snapshot in the bucket: its positions (``marks``) and its size in bytes, uncompressed and compressed.
+
+    ``complete`` is whether the bucket has all of its chunks.
+    """
 
     name: str
     made_at: str
@@ -57,12 +63,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     nuid: str
     digest: str
     compressed: int
+    complete: bool
 
 
 class _Object(Struct, frozen=True):
     name: str
     nuid: str
     size: int = 0
+    chunks: int = 0
     digest: str = ""
     deleted: bool = False
     headers: dict[str, list[str]] = {}
@@ -86,14 +94,17 @@ class Snapshots:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        records = await self._js.subjects(SNAPSHOT_STREAM, f"$O.{SNAPSHOT_BUCKET}.M.*")
+        # In one answer: chunks are stored before their record.
+        stored = await self._js.subjects(SNAPSHOT_STREAM, f"$O.{SNAPSHOT_BUCKET}.>")
+        records = [each for each in stored if each.startswith(f"$O.{SNAPSHOT_BUCKET}.M.")]
         metadata = await self._js.lasts_at_leader(SNAPSHOT_STREAM, records)
-        read = (_read(each.body) for each in sorted(metadata.values(), key=lambda each: each.seq, reverse=True))
+        read = (_read(each.body, stored) for each in sorted(metadata.values(), key=lambda each: each.seq, reverse=True))
         return [each for each in read if each is not None]
 
     async def usable(self) -> list[Snapshot]:
-        """Return the snapshots of this deployment and the current format, newest first."""
-        return [each for each in await self.all() if (each.deployment, each.format) == (self._deployment, INDEX_FORMAT)]
+        """Return the complete snapshots of this deployment and the current format, newest first."""
+        wanted = (self._deployment, INDEX_FORMAT, True)
+        return [each for each in await self.all() if (each.deployment, each.format, each.complete) == wanted]
 
     async def store(self, file: Path, marks: Mapping[int, int]) -> Snapshot:
         """Store a copy of a generation in the bucket, and remove old snapshots.
@@ -101,7 +112,7 @@ class Snapshots:
         ``marks`` are positions that the generation has at least. Its writer may go on meanwhile.
 
         Raises:
-            Unavailable: the bucket refuses it or does not answer.
+            Unavailable: the bucket refuses it or does not answer, or was purged meanwhile.
             OSError, sqlite3.Error: the disk fails.
         """
         now = datetime.now(UTC).isoformat()
@@ -123,6 +134,8 @@ class Snapshots:
                 raise Unavailable(f"the snapshot of the index was not stored: {fault}", code="no_snapshot") from fault
         stored = {each.name: each for each in await self.usable()}
         await self._remove_old()
+        if name not in stored:
+            raise Unavailable("the snapshot of the index was purged while it was stored", code="no_snapshot")
         return stored[name]
 
     async def purge(self) -> None:
@@ -168,7 +181,7 @@ class Snapshots:
         # The next page is read while one is decompressed.
         unpacked: asyncio.Task[None] | None = None
         try:
-            async with aclosing(whole(self._js, SNAPSHOT_STREAM, f"$O.{SNAPSHOT_BUCKET}.C.{snapshot.nuid}")) as found:
+            async with aclosing(whole(self._js, SNAPSHOT_STREAM, _chunks(snapshot.nuid))) as found:
                 async for page in found:
                     if unpacked is not None:
                         await unpacked
@@ -188,9 +201,9 @@ class Snapshots:
 
     async def _remove_old(self) -> None:
         ours = [each for each in await self.all() if each.deployment == self._deployment]
-        same = [each for each in ours if each.format == INDEX_FORMAT]
+        same = [each for each in ours if each.format == INDEX_FORMAT and each.complete]
         # Snapshots of an older format are useless once there is one of this format; those of a newer format stay.
-        for each in [*same[KEPT:], *(each for each in ours if each.format < INDEX_FORMAT)]:
+        for each in [*same[KEPT:], *(each for each in ours if each.format < INDEX_FORMAT or not each.complete)]:
             try:
                 await self._objects.delete(each.name)
                 encoded = base64.urlsafe_b64encode(each.name.encode()).decode()
@@ -216,7 +229,11 @@ def _pack(file: Path, folder: Path) -> tuple[Path, int]:
     return packed, size
 
 
-def _read(body: bytes) -> Snapshot | None:
+def _chunks(nuid: str) -> str:
+    return f"$O.{SNAPSHOT_BUCKET}.C.{nuid}"
+
+
+def _read(body: bytes, stored: Mapping[str, int]) -> Snapshot | None:
     try:
         found = _OBJECT.decode(body)
         if found.deleted:
@@ -232,6 +249,7 @@ def _read(body: bytes) -> Snapshot | None:
             nuid=found.nuid,
             digest=found.digest,
             compressed=found.size,
+            complete=stored.get(_chunks(found.nuid), 0) == found.chunks,
         )
     except (*UNREADABLE, KeyError, IndexError, ValueError):
         return None

@@ -136,13 +136,13 @@ class JetStream(StreamReader):
 
         return await (self._retry_patiently(ask) if _READ_ONLY.search(call) else ask(self._timeout))
 
-    async def subjects(self, stream: str, pattern: str) -> list[str]:
-        """Return all subjects of a stream that match a pattern and hold a message."""
-        subjects: list[str] = []
+    async def subjects(self, stream: str, pattern: str) -> dict[str, int]:
+        """Return all subjects of a stream that match a pattern and hold a message, and how many each holds."""
+        subjects: dict[str, int] = {}
         while True:
             request = {"subjects_filter": pattern, "offset": len(subjects)}
             page = msgspec.convert(await self.api(f"STREAM.INFO.{stream}", request), _SubjectPage)
-            subjects += page.state.subjects
+            subjects |= page.state.subjects
             if not page.state.subjects or len(subjects) >= page.total:
                 return subjects
 
