@@ -18,6 +18,7 @@ from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.kv import watcher
 from clew_projections.nats.request_mux import Disconnected
+from clew_projections.projector.shard_consumer import ShardConsumer
 from clew_services import compose
 from clew_services.api_keys import Keys
 from clew_services.api_keys.follower import follow_keys
@@ -123,6 +124,19 @@ async def test_a_batch_whose_acknowledgement_is_lost_is_there_once(
         assert again == done
     times = Counter(each.commit.id for records in (await log_of(auditor)).values() for each in records)
     assert [times[each.id] for each in commands if each.id is not None] == [1] * len(ids)
+
+
+async def test_full_batches_of_a_consumer_with_replicas_are_no_fault(clews: list[Clew], auditor: Clew) -> None:
+    await asyncio.gather(*(Writer(each.handler).create() for each in clews * 20))
+    consumer = auditor.live.current.consumer
+    for shard in range(auditor.deployment.shards):
+        pulling = ShardConsumer(auditor.nc, event_stream(shard), consumer, auditor.js.pending)
+        delivered: set[int] = set()
+        while len(delivered) < 10:
+            batch = await pulling.next(2)
+            delivered |= {each.seq for each in batch}
+            pulling.ack(batch)
+        await pulling.close()
 
 
 async def test_a_rebuild_during_which_leaders_step_down_ends_right_under_load(

@@ -29,6 +29,8 @@ PULL_BYTES: Final = 16 * 1024 * 1024
 NO_MESSAGES: Final = "404"
 END_OF_TIME: Final = "408"
 TOO_MUCH_AT_ONCE: Final = "Message Size Exceeds MaxBytes"
+BATCH_COMPLETED: Final = "Batch Completed"
+"""The server has sent all that was asked for. A consumer with replicas says so before it delivers the last messages."""
 SLACK: Final = 1.0
 """Seconds past its expiry after which a pull request without a reply counts as lost, and that a close may take."""
 
@@ -182,8 +184,10 @@ class ShardConsumer:
             self._arrived.put_nowait(delivery)
         elif subject.decode() == f"{self._inbox}.{self._requests}" and self._wanted > 0:
             # The end of the current request: it expired, or the next message would exceed its bytes.
-            self._wanted = 0
             description = description_of(head)
+            if description == BATCH_COMPLETED:
+                return  # what is wanted still is on its way
+            self._wanted = 0
             if status_of(head) not in {NO_MESSAGES, END_OF_TIME} and description != TOO_MUCH_AT_ONCE:
                 self._refusal = description or "no responders"
             self._arrived.put_nowait(None)

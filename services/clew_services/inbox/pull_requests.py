@@ -20,6 +20,7 @@ from nats.aio.subscription import Subscription
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
+from clew_projections.projector.shard_consumer import BATCH_COMPLETED
 from clew_services.inbox.term import LIMIT, Term
 
 BYTES: Final = 16 * 1024 * 1024
@@ -112,6 +113,8 @@ class Pull:
         return True
 
     async def _on_end(self, status: Mapping[str, str], term: Term) -> None:
+        if status.get("Description") == BATCH_COMPLETED:
+            return  # what is wanted still is on its way
         self._wanted = 0
         if status.get("Description") == _DELETED:
             term.end("its consumer was deleted")
