@@ -51,14 +51,14 @@ check: $(INSTALLED) ## Check format, lint and types
 # The bounds in pyproject.toml are promises, and the lock is far above them.
 lowest: $(INSTALLED) ## Run the tests that ARGS names, or a telling few, with the lowest versions that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
-	$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
+	@$(UV) pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
 	  --editable '.[server,otel]' --group dev
 	$(VENV)/lowest/bin/pytest --quiet --numprocesses 2 $(or $(ARGS),$(TELLING))
 
 # Frameworks move fast, and those of last month warn of what has been deprecated since.
 test-lowest: $(INSTALLED) ## Run the tests of the adapters with the lowest versions of the frameworks that pyproject.toml allows
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
-	$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
+	@$(UV) pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
 	  --editable '.[server,adk,agent-framework,agents,chatkit,langchain]' $(TOOLS)
 	$(VENV)/lowest/bin/pytest --quiet --numprocesses 2 -W ignore::DeprecationWarning $(or $(ARGS),tests/adapters)
 
@@ -97,8 +97,16 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(call set_up,requirements.lock)
 	@touch $(RUNNABLE) $@
 
-# uv takes seconds where pip takes a minute. It does not read pip's settings, so pip installs where an index or a
-# certificate is set for pip alone, and says what is wrong where neither can.
+# uv takes seconds where pip takes a minute, and does not read pip's settings: it is told the index, the certificate and
+# the folders that are set for pip. Files are locked by hash, so any index may serve them.
+UV := settings=$$($(BIN)/python -m pip config list) || exit; export UV_INDEX_STRATEGY=unsafe-best-match; \
+  for each in UV_DEFAULT_INDEX=index-url UV_INDEX=extra-index-url UV_FIND_LINKS=find-links UV_NO_INDEX=no-index \
+    UV_INSECURE_HOST=trusted-host SSL_CERT_FILE=cert; do \
+    value=$$(printf '%s\n' "$$settings" | sed -nE "s/^(:env:|global|install)\.$${each\#*=}='(.*)'$$/\2/p" | \
+      sed '1!d; s/\\n/ /g; s/^ //'); \
+    [ -z "$$value" ] || printenv "$${each%%=*}" >/dev/null || export "$${each%%=*}=$$value"; \
+  done; $(BIN)/uv
+
 define set_up
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
   echo "Clew needs Python 3.11 or newer, and '$(PYTHON)' is not: make $(or $(MAKECMDGOALS),install) PYTHON=python3.13" >&2; \
@@ -110,7 +118,9 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 @$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 @awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock >$(VENV)/uv.lock
 @$(PIP) install --no-deps --require-hashes --requirement $(VENV)/uv.lock
-@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) 2>/dev/null || \
-  $(PIP) install --require-hashes --requirement $(1)
+@( $(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) \
+  ) || { echo "uv cannot install it, as it says above, so pip does, which takes a minute" >&2; \
+  $(PIP) install --require-hashes --requirement $(1) \
+  ; }
 @$(PIP) install --no-deps --no-build-isolation --editable .
 endef

@@ -69,6 +69,34 @@ def test_what_is_set_up_stays_so_until_a_dependency_changes(clone: Path, newer: 
     assert "pip" in make(clone, "--dry-run", target).stdout
 
 
+def test_uv_is_told_the_index_and_the_certificate_that_are_set_for_pip(clone: Path) -> None:
+    programs = clone / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (clone / "settings").write_text(
+        ":env:.index-url='https://one'\n"
+        "global.cert='/ca.pem'\n"
+        "global.extra-index-url='\\nhttps://two\\nhttps://three'\n"
+        "global.index-url='https://no'\n",
+        encoding="utf-8",
+    )
+    for name, body in ("python", "case $* in *list) cat settings;; esac"), ("uv", "env >told"):
+        python(clone, body)
+        (clone / "fake-python").rename(programs / name)
+    theirs = ("UV_", "PIP_", "SSL_CERT_FILE")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [each for each in os.environ if each.startswith(theirs)]:
+            patch.delenv(name)
+        done = make(clone, "install", python(clone, "exit 0"))
+    assert done.returncode == 0, done.stderr
+    told = (clone / "told").read_text(encoding="utf-8").splitlines()
+    assert {each for each in told if each.startswith(theirs)} == {
+        "UV_DEFAULT_INDEX=https://one",
+        "UV_INDEX=https://two https://three",
+        "UV_INDEX_STRATEGY=unsafe-best-match",
+        "SSL_CERT_FILE=/ca.pem",
+    }
+
+
 def test_a_python_too_old_is_named_together_with_what_to_do(clone: Path) -> None:
     refused = make(clone, "test", python(clone, "exit 1"))
     assert refused.returncode != 0
