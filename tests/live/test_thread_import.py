@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from clew_events.commands import AddItems, CreateThread, DeleteThread
+from clew_events.commands import AddItems, CreateThread, DeleteThread, UpdateThread
 from clew_events.content import Provenance
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.events import ItemAdded, ThreadCreated
@@ -82,11 +82,7 @@ async def test_a_branch_is_a_fork_that_shows_what_it_shares_with_its_conversatio
     with read_objects(file) as objects:
         main, first, second = chatgpt_export.join("c", [*chatgpt_export.split(objects)])
 
-    async def shown(thread: str) -> list[str]:
-        page = (await clew.reader.answer("default", ListItems(thread_id=thread, limit=10, order="asc"))).items
-        return [json.loads(bytes(item))["id"] for item in page.data]
-
-    assert [await shown(thread.id) for thread in (main, first, second)] == [
+    assert [await items_of(clew, thread.id) for thread in (main, first, second)] == [
         ["a", "b"],
         ["a", "c", "d"],
         ["a", "c", "e"],
@@ -148,15 +144,65 @@ def openai_items(*texts: str) -> Iterable[Raw]:
     return [Raw(json.dumps({"type": "message", "role": "user", "content": text}).encode()) for text in texts]
 
 
+async def items_of(clew: Clew, thread: str) -> list[str]:
+    page = (await clew.reader.answer("default", ListItems(thread_id=thread, limit=100, order="asc"))).items
+    return [json.loads(bytes(item))["id"] for item in page.data]
+
+
+async def test_a_thread_that_has_grown_there_grows_here_and_its_branches_with_it(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew_services.imports.thread_commits.COMMIT_BYTES", 400)
+    nodes = [
+        node("a", "root", "user", "x" * 300),
+        assistant("b", "a", "y" * 300),
+        assistant("c", "a", "another answer"),
+        node("d", "b", "user", "z" * 300),
+        assistant("e", "d", "the end"),
+        node("f", "c", "user", "on the branch"),
+        assistant("g", "d", "a new branch"),
+    ]
+    main, thread = conversation_id("chatgpt", "1"), Address("default", conversation_id("chatgpt", "1"))
+    early = written(tmp_path, [conversation("b", nodes[:3], "1")])
+    await imported(clew, early)
+    await clew.handler.handle("default", UpdateThread(thread_id=main, metadata={"label": "x"}))
+    late = written(tmp_path, [conversation("e", nodes, "1", "Another title")], "late.json")
+    dry = await imported(clew, late, dry_run=True)
+    report = await imported(clew, late)
+    assert report == dry
+    assert (report.new, report.branches, report.grown, report.items, report.refused) == (1, 1, 2, 4, [])
+    assert report.notes == {"the metadata is another than when it was imported, and stays what it is here": 2}
+    log = (await log_of(clew))[thread]
+    assert [each.commit.command for each in log] == ["ImportThread"] * 2 + ["UpdateThread"] + ["ImportThread"] * 2
+    with read_objects(late) as objects:
+        threads = chatgpt_export.join("1", [*chatgpt_export.split(objects)])
+    shown = [await items_of(clew, each.id) for each in threads]
+    assert shown == [["a", "b", "d", "e"], ["a", "c", "f"], ["a", "b", "d", "g"]]
+    for file in (late, early):
+        again = await imported(clew, file)
+        assert (again.new, again.grown, again.items, again.refused) == (0, 0, 0, [])
+    assert (await log_of(clew))[thread] == log
+    assert (await verifier_of(clew).all()).findings == ()
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+
+
 async def test_a_thread_that_is_there_otherwise_stays_as_it_is(clew: Clew, tmp_path: Path) -> None:
-    nodes = [node("a", "root", "user", "Hi")]
-    await imported(clew, written(tmp_path, [conversation("a", nodes)]))
+    nodes = [node("a", "root", "user", "Hi"), assistant("b", "a", "Yes")]
+    own = ["edited", "changed", "deleted"]
+    await imported(clew, written(tmp_path, [conversation("b", nodes, each) for each in own]))
+    changed, deleted = (conversation_id("chatgpt", each) for each in own[1:])
+    await clew.handler.handle("default", AddItems(thread_id=changed, items=tuple(openai_items("mine"))))
+    await clew.handler.handle("default", DeleteThread(thread_id=deleted))
     await clew.handler.handle("default", CreateThread(thread_id="thread_abc123"))
     before = await kept(clew, "default")
-    (changed,) = (
-        await imported(clew, written(tmp_path, [conversation("b", [*nodes, assistant("b", "a", "Yes")])]))
-    ).refused
-    assert changed.why.endswith("it is there already with other contents: it stays as it is")
+    grown = [*nodes, node("c", "b", "user", "So?")]
+    edited = [node("a", "root", "user", "Hey"), *grown[1:]]
+    objects = [conversation("c", edited if each == "edited" else grown, each) for each in own]
+    report = await imported(clew, written(tmp_path, objects))
+    assert (report.grown, report.there, [refusal.thread for refusal in report.refused]) == (0, 1, own[:2])
+    assert report.refused[0].why.endswith("it is there already with other contents: it stays as it is")
+    assert "its items were changed here" in report.refused[1].why
     report = await imported(clew, OPENAI)
     assert [refusal.why.rpartition(": ")[2] for refusal in report.refused] == [
         "a thread with this id is there already, and was not imported from there"
@@ -255,7 +301,7 @@ def test_the_command_line_shows_what_would_come_imports_it_and_names_what_cannot
     done = run_cli(*import_, "--id-key", str(secret), "--json", env=env)
     assert (done.returncode, json.loads(done.stdout)["threads"]) == (
         0,
-        {"new": 2, "branches": 0, "there": 0, "refused": 0},
+        {"new": 2, "branches": 0, "grown": 0, "there": 0, "refused": 0},
     )
     again = run_cli(*import_, "--id-key", str(secret), env=env)
     assert again.stdout == "imported 0 threads with 0 items. Threads there already: 2\n"

@@ -72,7 +72,8 @@ def command(
     before the first write. A thread is imported whole or, where that cannot be, named with the reason; then the exit
     code is 1.
 
-    An import that was killed resumes when it is run again, and what is there already is not imported twice.
+    An import that was killed resumes when it is run again, and what is there already is not imported twice. A thread
+    that has grown there since its import gets the items that are new.
     """
     if source is not None:
         _check_unused(_OF_PACKS, "is for packs: omit it, or omit --from")
@@ -120,9 +121,10 @@ def _import_threads(
         print_json({"dry_run": dry_run, **report.as_json()})
     else:
         verb = "would import" if dry_run else "imported"
+        grown = f" and the rest of {quantity(report.grown, 'threads')}," if report.grown else ""
         forks = f", {quantity(report.branches, 'of them branches')}" if report.branches else ""
         echo(
-            f"{verb} {quantity(report.new, 'threads')} with {quantity(report.items, 'items')}{forks}. "
+            f"{verb} {quantity(report.new, 'threads')}{grown} with {quantity(report.items, 'items')}{forks}. "
             f"Threads there already: {report.there}"
         )
         for note, number in report.notes.items():

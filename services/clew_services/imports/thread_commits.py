@@ -19,7 +19,7 @@ from clew_events.errors import Invalid, Rejected, TooLarge
 from clew_events.events import Event, ForkedFrom, ItemAdded, ThreadCreated
 from clew_events.subjects import Address
 from clew_projections.fold import ThreadState
-from clew_projections.views import absent
+from clew_projections.views import ThreadView, absent
 from clew_services.imports.source_thread import SourceThread
 from clew_services.threads.decide import decide
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
@@ -40,7 +40,8 @@ class ThreadToImport(Struct, frozen=True):
     """A thread that the rules accept: its address, and its events.
 
     ``id`` is that of its first commit, by which it is found again; it follows from the thread's id. ``command`` is what
-    tells it from another thread under that id.
+    tells it from another thread under that id. ``there`` is the thread as it is in the log, where an earlier import
+    left it and there are further items now.
     """
 
     thread: SourceThread
@@ -49,6 +50,12 @@ class ThreadToImport(Struct, frozen=True):
     created: ThreadCreated
     added: tuple[ItemAdded, ...]
     command: CreateThread
+    there: ThreadView | None = None
+
+    @property
+    def new(self) -> tuple[ItemAdded, ...]:
+        """The items that the log does not have yet."""
+        return self.added if self.there is None else self.added[self.there.last_ordinal - self.there.inherited :]
 
     @property
     def parent(self) -> str | None:
@@ -102,36 +109,37 @@ def encode_thread(
     limit: int,
     forked_from: ForkedFrom | UnsetType = UNSET,
 ) -> list[EncodedCommit]:
-    """The commits of a thread, chained, as of a time; none has more than ``limit`` bytes.
+    """The commits of what the log does not have of a thread, chained, as of a time; none exceeds ``limit`` bytes.
 
     Raises:
         TooLarge: an item is too large for one.
     """
-    created = replace(accepted.created, forked_from=forked_from)
+    view = accepted.there or absent(*accepted.address)
+    first = () if accepted.there is not None else (replace(accepted.created, forked_from=forked_from),)
     commits: list[EncodedCommit] = []
-    for events in _divide(created, accepted.added):
+    for n, events in enumerate(_divide(first, accepted.new), view.n + 1):
         commit = Commit(
             v=FORMAT,
-            id=accepted.id if not commits else f"{accepted.id}.{len(commits) + 1}",
+            id=accepted.id if n == 1 else f"{accepted.id}.{n}",
             tenant=accepted.address.tenant,
             thread=accepted.address.thread,
-            n=len(commits) + 1,
-            at=at,
+            n=n,
+            at=at if view.updated_at is None else max(at, view.updated_at),
             actor=actor,
             by=CALLER,
             command=COMMAND,
-            prev=commits[-1].hash if commits else None,
+            prev=commits[-1].hash if commits else view.hash,
             events=events,
         )
         encoded = encode(commit, [salt() for _ in range(len(events) + 1)])
-        check_sizes(encoded, absent(*accepted.address), (), limit)
+        check_sizes(encoded, view, (), limit)
         commits.append(encoded)
     return commits
 
 
-def _divide(created: ThreadCreated, added: Sequence[ItemAdded]) -> list[tuple[Event, ...]]:
+def _divide(first: Sequence[Event], added: Sequence[ItemAdded]) -> list[tuple[Event, ...]]:
     """The events of each commit."""
-    commits: list[list[Event]] = [[created]]
+    commits: list[list[Event]] = [[*first]]
     size = 0
     for event in added:
         more = _AROUND + (len(event.body) if isinstance(event.body, Raw) else 0)

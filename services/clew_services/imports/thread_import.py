@@ -2,7 +2,7 @@
 
 A thread's id follows from its id at the source, and all its commits are one atomic batch, guarded by there being none.
 So what was imported before is there already when the same file is imported again, and an import that was killed
-resumes.
+resumes. A thread that has grown at the source since gets what is new behind what it has.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec.structs import replace
 
 from clew_events.codec import EncodedCommit
 from clew_events.commands import digest, has_digest
 from clew_events.commit import Recorded
+from clew_events.content import Metadata
 from clew_events.errors import Rejected, Unavailable
 from clew_events.events import ForkedFrom, ItemEvent
 from clew_events.ids import random_salt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
-from clew_projections.apply import advance
+from clew_projections.apply import advance, advance_items, item_ids
 from clew_projections.history.histories import read
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, OutgoingMessage
-from clew_projections.views import absent
+from clew_projections.views import ThreadView, absent
 from clew_services.eventstore.write_probe import STALE
 from clew_services.imports.part_store import PartStore, StagedThread
 from clew_services.imports.source_file import hash_file, read_objects
-from clew_services.imports.source_thread import Source
+from clew_services.imports.source_thread import Branch, Source
 from clew_services.imports.thread_commits import CALLER, COMMAND, ThreadToImport, encode_thread, judge_thread
 from clew_services.open_deployment import OpenDeployment
 from clew_services.tenant_list import TenantList, Tenants
@@ -44,6 +46,8 @@ PATIENCE: Final = 60.0
 """Seconds for a batch to be stored."""
 _RESUME: Final = "Run the same import again: it resumes"
 _CHANGED: Final = "it is there already with other contents: it stays as it is"
+_BOTH: Final = "it has grown there, and its items were changed here since it was imported: it stays as it is"
+_RENAMED: Final = "the metadata is another than when it was imported, and stays what it is here"
 _TAKEN: Final = "a thread with this id is there already, and was not imported from there"
 _NO_PARENT: Final = "it is a branch of what cannot be imported"
 _GONE: Final = "it is a branch of a conversation that was deleted here"
@@ -57,12 +61,14 @@ class Refusal(Struct, frozen=True):
 
 
 class ImportReport(Struct):
-    """What an import did, or would do: threads and items that are new, threads that are there already, and refusals.
+    """What an import did, or would do: threads that are new, those that grow, all items that are new, and refusals.
 
-    ``notes`` count the threads of which something is left out, by what that is.
+    ``there`` counts the threads of which nothing is new. ``notes`` count the threads of which something is left out, by
+    what that is.
     """
 
     new: int = 0
+    grown: int = 0
     items: int = 0
     branches: int = 0
     there: int = 0
@@ -72,7 +78,13 @@ class ImportReport(Struct):
     def as_json(self) -> dict[str, object]:
         """The report as the command line prints it in JSON."""
         return {
-            "threads": {"new": self.new, "branches": self.branches, "there": self.there, "refused": len(self.refused)},
+            "threads": {
+                "new": self.new,
+                "branches": self.branches,
+                "grown": self.grown,
+                "there": self.there,
+                "refused": len(self.refused),
+            },
             "items": self.items,
             "notes": self.notes,
             "refused": self.refused,
@@ -86,6 +98,20 @@ class _PlacedCommit(Struct, frozen=True):
     hash: str
     seq: int
     ordinal: int
+
+
+class _ThreadThere(Struct, frozen=True):
+    """A thread that is in the log.
+
+    ``commits`` are those of imports, ``bodies`` the items in them, and ``metadata`` is what it began with; ``changed``
+    says whether any other commit is about items.
+    """
+
+    view: ThreadView
+    metadata: Metadata
+    commits: list[_PlacedCommit]
+    bodies: list[Raw | None]
+    changed: bool
 
 
 class ThreadImport:
@@ -184,9 +210,9 @@ class ThreadImport:
     async def _finish(
         self, families: Sequence[Sequence[ThreadToImport]], done: Callable[[int], None], *, dry_run: bool
     ) -> None:
-        new = await self._select_new([thread for family in families for thread in family])
-        at = self._clock()
         places: dict[str, list[_PlacedCommit]] = {}
+        new = await self._select_new([thread for family in families for thread in family], places)
+        at = self._clock()
         while new:
             waiting = {thread.address.thread for thread in new}
             ready = [thread for thread in new if thread.parent not in waiting]
@@ -194,11 +220,14 @@ class ThreadImport:
             encoded = [each for thread in ready if (each := await self._encode(thread, at, places)) is not None]
             seqs = {} if dry_run else await self._write(encoded)
             for thread, commits in encoded:
-                self._report.new += 1
-                self._report.items += len(thread.added)
-                self._report.branches += thread.parent is not None
+                if thread.there is not None:
+                    self._report.grown += 1
+                else:
+                    self._report.new += 1
+                    self._report.branches += thread.parent is not None
+                self._report.items += len(thread.new)
                 self._report.notes.update(thread.thread.notes)
-                places[thread.address.thread] = _place(thread, commits, seqs.get(thread.address))
+                places.setdefault(thread.address.thread, []).extend(_place(thread, commits, seqs.get(thread.address)))
         done(len(families))
 
     async def _encode(
@@ -219,12 +248,16 @@ class ThreadImport:
     ) -> ForkedFrom | UnsetType:
         """Where a branch is forked from its parent: at the commit with the last item that both have."""
         branch = thread.thread.branch
-        if branch is None:
+        if branch is None or thread.there is not None:
             return UNSET
         if branch.parent in self._refused:
             raise Rejected(_NO_PARENT)
-        there = places.get(branch.parent) or await self._read_places(Address(self._tenant, branch.parent))
-        commit = next((each for each in there if each.ordinal >= branch.items), None)
+        if (commits := places.get(branch.parent)) is None:
+            parent = await self._read_there(Address(self._tenant, branch.parent))
+            if parent.view.status not in {"absent", "open"}:
+                raise Rejected(_GONE)
+            commits = parent.commits
+        commit = next((each for each in commits if each.ordinal >= branch.items), None)
         if commit is None:
             raise Rejected(_NO_PARENT)
         return ForkedFrom(
@@ -237,24 +270,32 @@ class ThreadImport:
             cleared=0,
         )
 
-    async def _read_places(self, address: Address) -> list[_PlacedCommit]:
-        """The commits of a thread that was imported before; none if there is no such thread."""
-        view, found = absent(*address), list[_PlacedCommit]()
+    async def _read_there(self, address: Address) -> _ThreadThere:
+        view, changed = absent(*address), False
+        metadata: Metadata = {}
+        commits, bodies = list[_PlacedCommit](), list[Raw | None]()
         async for recorded in self._histories.after(address, 0):
             view = advance(view, recorded)
             if recorded.commit.command == COMMAND:
-                found.append(_PlacedCommit(view.n, recorded.hash, view.seq, view.last_ordinal))
-        if view.status not in {"absent", "open"}:
-            raise Rejected(_GONE)
-        return found
+                metadata = metadata if commits else view.metadata
+                commits.append(_PlacedCommit(view.n, recorded.hash, view.seq, view.last_ordinal))
+                bodies += [item.body for item in advance_items({}, recorded.commit).values()]
+            elif item_ids(recorded.commit):
+                changed = True
+        return _ThreadThere(view, metadata, commits, bodies, changed or view.cleared > 0)
 
     def _refuse(self, thread: ThreadToImport, why: str) -> None:
         self._refused.add(thread.address.thread)
         places = [item.place for item in thread.thread.items[:1]]
         self._report.refused.append(Refusal(thread.thread.source_id, f"{places[0]}: {why}" if places else why))
 
-    async def _select_new(self, threads: Sequence[ThreadToImport]) -> list[ThreadToImport]:
-        """Return those that are not there yet; one that is there with other contents is refused."""
+    async def _select_new(
+        self, threads: Sequence[ThreadToImport], places: dict[str, list[_PlacedCommit]]
+    ) -> list[ThreadToImport]:
+        """Return those of which something is not there yet; one that is there with other contents is refused.
+
+        ``places`` get the commits of those that go on.
+        """
         by_shard: dict[int, dict[str, ThreadToImport]] = {}
         for thread in threads:
             shard = self._histories.shard(thread.address)
@@ -265,20 +306,51 @@ class ThreadImport:
         for shard, subjects in by_shard.items():
             lasts = await ask(event_stream(shard), list(subjects))
             there |= {subjects[subject].address: read(stored, shard) for subject, stored in lasts.items()}
+        new: list[ThreadToImport] = []
         for thread in threads:
-            if (last := there.get(thread.address)) is not None:
-                first = last if last.commit.n == 1 else await self._histories.first(thread.address)
-                self._compare(thread, first)
-        return [thread for thread in threads if thread.address not in there]
+            if (last := there.get(thread.address)) is None:
+                new.append(thread)
+                continue
+            first = last if last.commit.n == 1 else await self._histories.first(thread.address)
+            try:
+                known = await self._compare(thread, first)
+            except Rejected as fault:
+                self._refuse(thread, fault.message)
+                continue
+            if known is None:
+                self._report.there += 1
+            else:
+                places[thread.address.thread] = known.commits
+                new.append(replace(thread, there=known.view))
+        return new
 
-    def _compare(self, thread: ThreadToImport, first: Recorded) -> None:
-        """Compare a thread with the first commit of the one that is there."""
+    async def _compare(self, thread: ThreadToImport, first: Recorded) -> _ThreadThere | None:
+        """Compare a thread with the one that is there, of which this is the first commit.
+
+        Return what is there if the thread has items behind that, and ``None`` if it has nothing new.
+
+        Raises:
+            Rejected: they differ otherwise.
+        """
         if first.commit.id != thread.id:
-            self._refuse(thread, _TAKEN)
-        elif first.digest is not None and not has_digest(thread.command, first.digest):
-            self._refuse(thread, _CHANGED)
-        else:
-            self._report.there += 1
+            raise Rejected(_TAKEN)
+        if first.digest is None or has_digest(thread.command, first.digest):
+            return None
+        there = await self._read_there(thread.address)
+        if there.view.status != "open":
+            return None
+        branch, forked = thread.thread.branch, there.view.forked_from
+        origin = None if isinstance(forked, UnsetType) else Branch(forked.thread, forked.items)
+        both = min(len(there.bodies), len(thread.added))
+        if branch != origin or there.bodies[:both] != [event.body for event in thread.added[:both]]:
+            raise Rejected(_CHANGED)
+        if there.metadata != thread.thread.metadata:
+            self._report.notes[_RENAMED] += 1
+        if both == len(thread.added):
+            return None
+        if there.changed:
+            raise Rejected(_BOTH)
+        return there
 
     async def _write(self, encoded: Sequence[tuple[ThreadToImport, list[EncodedCommit]]]) -> dict[Address, list[int]]:
         """Store threads, those of each shard in batches one after another; the sequences of their commits."""
@@ -297,7 +369,8 @@ class ThreadImport:
     def _messages(self, shard: int, thread: ThreadToImport, commits: Sequence[EncodedCommit]) -> list[OutgoingMessage]:
         subject = event_subject(shard, thread.address)
         # Only the first message on a subject can be guarded in a batch; the guard covers those after it.
-        first = {EXPECTED: "0", DIGEST: digest(thread.command, self._salt())}
+        last = thread.there.seq if thread.there is not None else 0
+        first = {EXPECTED: str(last), DIGEST: digest(thread.command, self._salt())}
         return [OutgoingMessage(subject, each.body, {} if n else first) for n, each in enumerate(commits)]
 
     async def _write_shard(self, shard: int, threads: Sequence[list[OutgoingMessage]]) -> dict[Address, list[int]]:
@@ -310,7 +383,7 @@ class ThreadImport:
                     if not (own := await self._publish(thread)):
                         raise Unavailable(
                             f"{event_stream(shard)} refused {thread[0].subject}: it is full, or somebody else has "
-                            f"created the thread meanwhile. {_RESUME}"
+                            f"written to the thread meanwhile. {_RESUME}"
                         )
                     seqs += own
             for message, seq in zip(messages, seqs, strict=True):
@@ -333,7 +406,8 @@ class ThreadImport:
 
 def _place(thread: ThreadToImport, commits: Sequence[EncodedCommit], seqs: Sequence[int] | None) -> list[_PlacedCommit]:
     """The commits of a thread that was just written, or with a dry run would be."""
-    ordinal, placed = thread.thread.branch.items if thread.thread.branch is not None else 0, list[_PlacedCommit]()
+    inherited = thread.thread.branch.items if thread.thread.branch is not None else 0
+    ordinal, placed = inherited + len(thread.added) - len(thread.new), list[_PlacedCommit]()
     for each, seq in zip(commits, seqs or [0] * len(commits), strict=True):
         ordinal += sum(isinstance(event, ItemEvent) for event in each.commit.events)
         placed.append(_PlacedCommit(each.commit.n, each.hash, seq, ordinal))
