@@ -9,7 +9,8 @@ Each session is a conversation, and each event an item of it. State goes with th
 session's whole state where as much was stored since the last one that has it. So a state is found by reading little
 more than its own length, and storing it takes at most as much as the events do.
 
-State of ``app:`` and of ``user:`` is in conversations of its own, written before the session's.
+State of ``app:`` and of ``user:`` is in conversations of its own, written before the session's. Where one of them was
+deleted or erased, the state begins anew in another.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pydantic_core import to_json
 
 from clew_adapters.conversation import PAGE, OwnCommits, conversation_id, create
 from clew_events.client import Clew
-from clew_events.errors import AlreadyExists, Conflict, IdReused, NotFound, Rejected
+from clew_events.errors import AlreadyExists, Conflict, IdReused, NotFound
 from clew_events.list_query import Condition
 
 _PREFIXES: Final = {"app": State.APP_PREFIX, "user": State.USER_PREFIX}
@@ -138,7 +139,7 @@ class ClewSessionService(BaseSessionService):
         own, began = scopes.pop("session"), time.time()
         exists = AlreadyExistsError(f"Session with id {session_id} already exists.")
         if any(scopes.values()):
-            if await self._is_there(thread):
+            if await self._was_there(thread):
                 raise exists
             await self._write_scopes(app_name, user_id, scopes, thread)
         first = {"id": _FIRST, "type": "adk_session", "time": began, "state": own}
@@ -287,14 +288,12 @@ class ClewSessionService(BaseSessionService):
 
     async def _write_scope(self, scope: str, names: tuple[str, ...], delta: Values, key: str) -> None:
         """Change the state of an app or of a user, once for a key, whoever changes it meanwhile."""
-        thread, body = self._id(scope, *names), to_json(delta)
+        body = to_json(delta)
         while True:
-            reading = await self._read(thread, wanted=0)
+            thread, reading = await self._find_scope(scope, *names)
             if reading is None:
                 await create(self._clew, thread, {"adk": scope, **dict(zip(("app", "user"), names, strict=False))})
-                reading = await self._read(thread, wanted=0)
-            if reading is None:
-                raise Rejected(f"The state of {scope} {names[-1]!r} was deleted: restore the conversation '{thread}'.")
+                continue
             place = reading.place
             item, _ = _item("adk_state", "delta", body, place.state | delta, place.since)
             try:
@@ -314,8 +313,16 @@ class ClewSessionService(BaseSessionService):
         }
 
     async def _scope_state(self, scope: str, *names: str) -> Values:
-        reading = await self._read(self._id(scope, *names), wanted=0)
+        _, reading = await self._find_scope(scope, *names)
         return {} if reading is None else reading.place.state
+
+    async def _find_scope(self, scope: str, *names: str) -> tuple[str, _Reading | None]:
+        """The conversation with the state of an app or of a user: the first that was not deleted or erased."""
+        thread, gone = self._id(scope, *names), 0
+        while (reading := await self._read(thread, wanted=0)) is None and await self._was_there(thread):
+            gone += 1
+            thread = self._id(scope, *names, str(gone))
+        return thread, reading
 
     async def _read(self, thread: str, *, wanted: int | None, since: float | None = None) -> _Reading | None:
         """Read a conversation from its end, until there is its state, and the ``wanted`` newest events or all.
@@ -358,9 +365,10 @@ class ClewSessionService(BaseSessionService):
             state = (state or {}) | delta
         return _Reading(Place(n, tail, size, state or {}), events[::-1], last)
 
-    async def _is_there(self, thread: str) -> bool:
+    async def _was_there(self, thread: str) -> bool:
+        """Whether there is or was such a conversation."""
         try:
-            await self._clew.get_thread(thread)
+            await self._clew.history(thread, limit=1)
         except NotFound:
             return False
         return True

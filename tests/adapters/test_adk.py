@@ -254,6 +254,27 @@ async def test_shared_state_of_a_lost_event_is_written_once_though_others_wrote_
     assert (await load(service, other)).state == {"app:count": 2}
 
 
+async def test_shared_state_that_was_deleted_or_erased_begins_anew(clew: Clew, service: ClewSessionService, app: str):
+    session = await service.create_session(app_name=app, user_id="ada", state={"app:a": 0, "user:a": 0})
+    for turn, (end_app, end_user) in enumerate(
+        [(clew.delete_thread, clew.erase_thread), (clew.erase_thread, clew.delete_thread)], start=1
+    ):
+        later = [str(turn - 1)] if turn > 1 else []
+        await end_app(conversation_id("adk", "app", app, *later))
+        await end_user(conversation_id("adk", "user", app, "ada", *later))
+        assert (await load(service, session)).state == {}
+        await service.append_event(session, event("again", app_of_b=turn, user_of_b=turn))
+        assert (await load(service, session)).state == {"app:b": turn, "user:b": turn}
+    assert texts(await load(service, session)) == ["again", "again"]
+
+
+async def test_events_that_share_an_id_are_both_stored(service: ClewSessionService, app: str):
+    session = await service.create_session(app_name=app, user_id="ada")
+    for author in ("user", "clerk"):
+        await service.append_event(session, Event(id="one", author=author))
+    assert [each.author for each in (await load(service, session)).events] == ["user", "clerk"]
+
+
 async def test_what_is_partial_or_temporary_is_not_stored(service: ClewSessionService, app: str):
     session = await service.create_session(app_name=app, user_id="ada", state={"temp:a": 1, "b": 2})
     await service.append_event(session, Event(author="user", partial=True, actions=EventActions(state_delta={"c": 3})))
