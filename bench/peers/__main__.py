@@ -22,7 +22,7 @@ from bench.peers.environments import Environment
 from bench.peers.processes import CannotRace
 from bench.peers.race import Plan, race
 from bench.peers.report import Report, markdown, rewritten, short
-from bench.peers.rivals import adk, aegra, clew, eventsourcing, langgraph, umadb
+from bench.peers.rivals import adk, aegra, clew, eventsourcing, langgraph, sessions, umadb
 
 PLOTS: Final = Environment("plots", ("matplotlib==3.11.2",))
 BUSY: Final = 1.0
@@ -31,7 +31,7 @@ BUSY: Final = 1.0
 
 def contenders() -> Mapping[str, Enter]:
     """Everybody, in the order of the tables."""
-    modules = (clew, langgraph, aegra, adk, umadb, eventsourcing)
+    modules = (clew, langgraph, aegra, adk, umadb, eventsourcing, sessions)
     return {name: enter for module in modules for name, enter in module.entries().items()}
 
 

@@ -51,7 +51,9 @@ class Operations(Protocol):
 
     @property
     def lanes(self) -> frozenset[str]:
-        """The kinds of lanes it takes part in: ``create``, ``get``, ``update``, ``list``, ``append``, ``replay``."""
+        """The kinds of lanes it takes part in: ``create``, ``get``, ``update``, ``list``, ``append``, ``replay``,
+        ``turn-agents`` and ``turn-adk``.
+        """
         ...
 
     async def fill(self, count: int) -> Run:
@@ -149,12 +151,13 @@ def http_request(method: str, path: str, body: object = None, headers: Mapping[s
 class Driven:
     """A library or server that is driven from its own environment; see :mod:`bench.peers.drivers`."""
 
-    lanes = frozenset({"append", "replay"})
-
-    def __init__(self, process: asyncio.subprocess.Process, facts: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, facts: Mapping[str, str], log: Path, lanes: frozenset[str]
+    ) -> None:
         self._process = process
         self._log = log
         self.facts = facts
+        self.lanes = lanes
 
     @property
     def pid(self) -> int:
@@ -180,7 +183,11 @@ class Driven:
 
 @contextlib.asynccontextmanager
 async def driver(
-    command: Sequence[str | Path], environment: Mapping[str, str] | None = None, *, log: Path
+    command: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    *,
+    log: Path,
+    lanes: frozenset[str] = frozenset({"append", "replay"}),
 ) -> AsyncIterator[Driven]:
     """A driver until it says what it drives; it ends when its orders do.
 
@@ -201,7 +208,7 @@ async def driver(
             facts = msgspec.json.decode(await line_of(process, 60), type=dict[str, str])
         except (msgspec.DecodeError, TimeoutError) as error:
             raise CannotRace(f"its driver ended: {log.read_text(errors='replace')[-400:]}") from error
-        yield Driven(process, facts, log)
+        yield Driven(process, facts, log, lanes)
     finally:
         if process.stdin is not None:
             process.stdin.close()

@@ -21,6 +21,8 @@ LANES = {
     "list-many": "HTTP list",
     "append-32": "append, 32 in flight",
     "append-256": "append, 256 in flight",
+    "turn-agents": "turns of the Agents SDK",
+    "turn-adk": "turns of ADK",
 }
 OURS, OTHERS, NOT_DURABLE = "#1f6f5c", "#8a8f98", "#d9b36c"
 

@@ -17,6 +17,9 @@ from bench.peers.processes import CannotRace, at_rest, cpu_seconds, memory
 WARMING: Final = 0.2
 """The share of a run that is run before it, uncounted."""
 
+SESSIONS: Final = 100
+"""How many sessions of a framework there are."""
+
 Tell = Callable[[str], None]
 
 
@@ -52,6 +55,10 @@ class Plan(Struct, frozen=True, kw_only=True):
             ),
             Lane(name="append-32", title="guarded append of a new thread, 32 in flight", kind="append"),
             Lane(name="append-256", title="guarded append of a new thread, 256 in flight", kind="append", workers=256),
+            *(
+                Lane(name=f"turn-{name}", title=f"{title}: 20 read, 2 stored", kind=f"turn-{name}", stored=SESSIONS)
+                for name, title in (("agents", "turn in a session of the Agents SDK"), ("adk", "turn in one of ADK"))
+            ),
             Lane(name="replay", title="replay of all that was appended, decoded", kind="replay", workers=1),
         )
 

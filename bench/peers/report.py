@@ -39,6 +39,11 @@ METHOD: Final = (
         "client is a process of its own."
     ),
     (
+        "A turn of a framework reads the newest 20 items of a session, and stores a question and then its answer, in "
+        "100 sessions in turn. The framework's own store is in the process that asks; Clew's is `clew up` behind its "
+        "adapter, and two programs can share it."
+    ),
+    (
         "CPU is that of all of a contender's processes from the warm-up until they were at rest again, over all "
         "operations; the load generator's is not in it, except where client and library are one. Memory is after the "
         "last round, what processes share counted once."
@@ -89,7 +94,8 @@ def short(report: Report) -> str:
     rows = []
     for about in report.result.abouts:
         cells = [_cell(found.get((about.name, lane))) for lane in columns]
-        rows.append([about.name, "yes" if about.durable else "no", *cells])
+        if any(cells):
+            rows.append([about.name, "yes" if about.durable else "no", *cells])
     rows += [[name, "", *("skipped" for _ in columns)] for name in report.result.skipped]
     table = _table(["", "fsynced", *(SHORT[lane] for lane in columns)], rows)
     return (

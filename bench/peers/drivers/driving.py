@@ -1,4 +1,4 @@
-"""What every driver shares: a closed loop of threads, and orders as lines of JSON.
+"""What every driver shares: a closed loop of threads, or of tasks, and orders as lines of JSON.
 
 An order is ``{"do": "append", "workers": 32, "seconds": 3.0}``, ``{"do": "append", "workers": 32, "count": 1000}`` or
 ``{"do": "replay"}``. The result names the number of operations, the seconds they took, how many failed with the first
@@ -7,11 +7,14 @@ failure's words, and the latency of each in microseconds.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 BODY = {"metadata": {"user": "ada", "topic": "weather"}, "messages": [{"role": "user", "content": "How warm is it?"}]}
@@ -29,6 +32,37 @@ def drive(append: Callable[[], object], replay: Callable[[], int], facts: dict[s
             started = time.perf_counter()
             count = replay()
             _say(result(count, time.perf_counter() - started))
+
+
+async def serve(facts: dict[str, str], carry_out: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> None:
+    """Say what is driven, then have orders carried out until there are no more."""
+    _say(facts)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), sys.stdin.buffer)
+    while line := await reader.readline():
+        _say(await carry_out(json.loads(line)))
+
+
+async def repeat(order: dict[str, Any], work: Callable[[int], Awaitable[object]]) -> dict[str, Any]:
+    """A closed loop of tasks, each of which gives ``work`` the next number."""
+    latencies: list[float] = []
+    failures: list[str] = []
+    left = itertools.count() if (count := order.get("count")) is None else iter(range(count))
+    started = time.perf_counter()
+    until = started + order["seconds"] if count is None else float("inf")
+
+    async def loop() -> None:
+        while (begun := time.perf_counter()) < until and (number := next(left, None)) is not None:
+            try:
+                await work(number)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it disqualifies the figure
+                failures.append(f"{type(error).__name__}: {error}")
+            else:
+                latencies.append(time.perf_counter() - begun)
+
+    await asyncio.gather(*(loop() for _ in range(order["workers"])))
+    elapsed = time.perf_counter() - started
+    return result(len(latencies), elapsed, latencies, len(failures), failures[0] if failures else "")
 
 
 def result(
