@@ -14,14 +14,18 @@ from pathlib import Path
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_events.queries import GetHistory, GetStateAt, GetThread, ListMessages
+from clew_events.queries import GetHistory, GetStateAt, GetThread, ListItems, ListMessages
 from clew_events.subjects import event_stream
 from clew_services import compose
 from clew_services.compose import Clew, Connection
+from clew_services.imports import chatgpt_export
+from clew_services.imports.source_thread import conversation_id
+from clew_services.imports.thread_import import ThreadImport
 from clew_services.threads.result import Outcome
 from support.behind import Life, behind
 from support.cluster import SHARDS, Cluster, deployed_cluster
 from support.cluster_load import clean
+from support.exports import assistant, conversation, node, written
 from support.indexes import caught_up, fed
 from support.routes import Routes, routes
 from support.truth import checkpointed, projecting
@@ -95,6 +99,31 @@ async def refused(asked: Awaitable[object]) -> bool:
     except Unavailable:
         return True
     return False
+
+
+async def test_threads_from_elsewhere_are_imported_once_though_the_replica_that_is_asked_lags(
+    clews: list[Clew], wires: Routes, operator: Connection, tmp_path: Path
+) -> None:
+    nodes = [node("a", "root", "user", "Hi"), assistant("b", "a", "Hello"), node("c", "b", "user", "So?")]
+    names = [f"c{number}" for number in range(5)]
+    early = written(tmp_path, [conversation("b", nodes[:2], name) for name in names], "early.json")
+    late = written(tmp_path, [conversation("c", nodes, name) for name in names], "late.json")
+    async with behind(wires, operator, f"clew-{LAGS}", LOG):
+        importing = ThreadImport(clews[LAGS - 1].opened, chatgpt_export, tenant="default")
+        reports = [await importing.run([file]) for file in (early, early, late, late, early)]
+        assert [(each.new, each.grown, each.there, each.items) for each in reports] == [
+            (5, 0, 0, 10),
+            (0, 0, 5, 0),
+            (0, 5, 0, 5),
+            (0, 0, 5, 0),
+            (0, 0, 5, 0),
+        ]
+        assert [each.refused for each in reports] == [[]] * 5
+        for clew in clews:
+            for name in names:
+                thread = conversation_id("chatgpt", name)
+                page = (await clew.reader.answer("default", ListItems(thread_id=thread, order="asc"))).items
+                assert len(page.data) == len(nodes)
 
 
 @pytest.mark.soak

@@ -105,6 +105,7 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
     model = read_text(fields, "default_model_slug", place)
     # For each node that is in a thread: that thread's id, and how many items it has up to there.
     where: dict[str, tuple[str, int]] = {}
+    calls: dict[str | None, str | None] = {None: None}
     threads: list[SourceThread] = []
     for path in _paths(nodes, children, current):
         before = path[0].parent
@@ -112,7 +113,8 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
         own = conversation_id(name, thread) if not threads else conversation_id(name, f"{thread}/{path[0].id}")
         items, notes = list[SourceItem](), list(left_out)
         for node in path:
-            items += _items(node, nodes, model, notes)
+            items += _items(node, calls[node.parent], model, notes)
+            calls[node.id] = _find_call(node, calls[node.parent])
             where[node.id] = (own, parent[1] + len(items)) if items else parent
         if threads and not items:
             where |= {node.id: parent for node in path}
@@ -159,7 +161,8 @@ def _check_tree(nodes: dict[str, _Node], place: str) -> dict[str, list[str]]:
         children[each].sort(key=lambda child: nodes[child].time)
         reached += children[each]
     if len(reached) < len(nodes):
-        lost = next(node for node in nodes.values() if node.id not in set(reached))
+        found = set(reached)
+        lost = next(node for node in nodes.values() if node.id not in found)
         raise unusable(lost.place, "its parents lead round in a circle")
     return children
 
@@ -189,23 +192,21 @@ def _paths(nodes: dict[str, _Node], children: dict[str, list[str]], current: str
         starts.clear()
 
 
-def _find_call(node: _Node, nodes: dict[str, _Node]) -> str | None:
-    """The id of the last call of a tool before a node, in the turn that it belongs to."""
-    at = node.parent
-    while at is not None and (message := nodes[at].message):
-        if read_text(read_nested(message, "author", nodes[at].place), "role", nodes[at].place) == "user":
-            return None
-        if _recipient(nodes[at]) != "all":
-            return read_text(message, "id", nodes[at].place)
-        at = nodes[at].parent
-    return None
+def _find_call(node: _Node, before: str | None) -> str | None:
+    """The id of the last call of a tool up to a node, in the turn that it belongs to; ``before`` is its parent's."""
+    if not node.message:
+        return None
+    if read_text(read_nested(node.message, "author", node.place), "role", node.place) == "user":
+        return None
+    return before if _recipient(node) == "all" else read_text(node.message, "id", node.place)
 
 
 def _recipient(node: _Node) -> str:
     return read_text(node.message, "recipient", node.place) or "all"
 
 
-def _items(node: _Node, nodes: dict[str, _Node], model: str | None, notes: list[str]) -> Iterator[SourceItem]:
+def _items(node: _Node, call: str | None, model: str | None, notes: list[str]) -> Iterator[SourceItem]:
+    """The item of a node, if it has one; ``call`` is the tool's call before it."""
     message, place = node.message, node.place
     if not message:
         return
@@ -229,7 +230,7 @@ def _items(node: _Node, nodes: dict[str, _Node], model: str | None, notes: list[
         body = {
             "id": own,
             "type": "custom_tool_call_output",
-            "call_id": _find_call(node, nodes) or own,
+            "call_id": call or own,
             "name": read_text(author, "name", place) or "tool",
             "output": output,
         }
