@@ -15,8 +15,8 @@ from msgspec import Raw, Struct
 
 from clew_services.imports.source_thread import (
     Branch,
-    Fields,
     Part,
+    SourceFields,
     SourceItem,
     SourceObject,
     SourceThread,
@@ -24,12 +24,8 @@ from clew_services.imports.source_thread import (
     encode,
     is_text,
     keep_metadata,
-    need_text,
-    read_list,
-    read_nested,
     read_object,
-    read_text,
-    read_time,
+    read_string,
     unusable,
 )
 
@@ -56,12 +52,12 @@ class _Node(Struct):
     id: str
     place: str
     parent: str | None
-    message: Fields
+    message: SourceFields
 
     @property
     def time(self) -> float:
         """When its message was written, in Unix seconds; 0 if that is not known."""
-        at = read_time(self.message, "create_time", self.place)
+        at = self.message.read_time("create_time")
         return at.timestamp() if at is not None else 0.0
 
 
@@ -77,7 +73,7 @@ def split(objects: Iterable[SourceObject]) -> Iterator[Part]:
             why = "it has no 'mapping', so it is no conversation of a ChatGPT export"
             hint = ": objects of OpenAI's APIs are imported with --from openai" if "object" in fields else ""
             raise unusable(placed.place, why + hint)
-        own = read_text(fields, "conversation_id", placed.place) or need_text(fields, "id", placed.place)
+        own = fields.read_text("conversation_id") or fields.need_text("id")
         yield Part(own, "conversation", placed.place, placed.body, placed.fault)
 
 
@@ -91,18 +87,18 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
     place = f"{part.place}, conversation {thread}"
     if len(parts) > 1:
         raise unusable(place, f"it is there again, at {parts[1].place}")
-    fields = read_object(part.body, part.place)
-    nodes = _read_nodes(fields, place)
+    fields = read_object(part.body, place)
+    nodes = _read_nodes(fields)
     children = _check_tree(nodes, place)
-    current = read_text(fields, "current_node", place)
+    current = fields.read_text("current_node")
     if current is None:
         current = max(nodes, key=lambda node: (nodes[node].time, node not in children))
     elif current not in nodes:
         raise unusable(place, f"its 'current_node' {current} is not in the tree")
-    title = read_text(fields, "title", place)
+    title = fields.read_text("title")
     pairs = [("source_id", thread), *([("title", title)] if title else [])]
     metadata, left_out = keep_metadata(pairs)
-    model = read_text(fields, "default_model_slug", place)
+    model = fields.read_text("default_model_slug")
     # For each node that is in a thread: that thread's id, and how many items it has up to there.
     where: dict[str, tuple[str, int]] = {}
     calls: dict[str | None, str | None] = {None: None}
@@ -119,7 +115,7 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
         if threads and not items:
             where |= {node.id: parent for node in path}
             continue
-        first = read_time(fields, "create_time", place) if not threads else None
+        first = fields.read_time("create_time") if not threads else None
         threads.append(
             SourceThread(
                 source=name,
@@ -135,12 +131,12 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
     return threads
 
 
-def _read_nodes(fields: Fields, place: str) -> dict[str, _Node]:
+def _read_nodes(fields: SourceFields) -> dict[str, _Node]:
     nodes: dict[str, _Node] = {}
-    for key, raw in read_nested(fields, "mapping", place).items():
-        at = f"{place}, node {key[:64]}"
+    for key, raw in fields.read_nested("mapping").items():
+        at = f"{fields.place}, node {key[:64]}"
         node = read_object(raw, at)
-        nodes[key] = _Node(key, at, read_text(node, "parent", at), read_nested(node, "message", at))
+        nodes[key] = _Node(key, at, node.read_text("parent"), node.read_nested("message"))
     return nodes
 
 
@@ -196,13 +192,13 @@ def _find_call(node: _Node, before: str | None) -> str | None:
     """The id of the last call of a tool up to a node, in the turn that it belongs to; ``before`` is its parent's."""
     if not node.message:
         return None
-    if read_text(read_nested(node.message, "author", node.place), "role", node.place) == "user":
+    if node.message.read_nested("author").read_text("role") == "user":
         return None
-    return before if _recipient(node) == "all" else read_text(node.message, "id", node.place)
+    return before if _recipient(node) == "all" else node.message.read_text("id")
 
 
 def _recipient(node: _Node) -> str:
-    return read_text(node.message, "recipient", node.place) or "all"
+    return node.message.read_text("recipient") or "all"
 
 
 def _items(node: _Node, call: str | None, model: str | None, notes: list[str]) -> Iterator[SourceItem]:
@@ -210,12 +206,12 @@ def _items(node: _Node, call: str | None, model: str | None, notes: list[str]) -
     message, place = node.message, node.place
     if not message:
         return
-    author, content = read_nested(message, "author", place), read_nested(message, "content", place)
-    role, meta = need_text(author, "role", place), read_nested(message, "metadata", place)
-    kind = need_text(content, "content_type", place)
-    own = need_text(message, "id", place)
-    parts = list(_parts(content, kind, place, role))
-    if read_list(meta, "attachments", place) or any("file_id" in part for part in parts):
+    author, content = message.read_nested("author"), message.read_nested("content")
+    role, meta = author.need_text("role"), message.read_nested("metadata")
+    kind = content.need_text("content_type")
+    own = message.need_text("id")
+    parts = list(_parts(content, kind, role))
+    if meta.read_list("attachments") or any("file_id" in part for part in parts):
         notes.append(_FILES)
     if not parts:
         return
@@ -231,61 +227,61 @@ def _items(node: _Node, call: str | None, model: str | None, notes: list[str]) -
             "id": own,
             "type": "custom_tool_call_output",
             "call_id": call or own,
-            "name": read_text(author, "name", place) or "tool",
+            "name": author.read_text("name") or "tool",
             "output": output,
         }
     elif role in {"user", "assistant", "system"}:
         body = {"id": own, "type": "message", "role": role, "content": parts}
     else:
         raise unusable(place, f"its author's role {role!r} is unknown: known are user, assistant, system and tool")
-    if role == "assistant" and (used := read_text(meta, "model_slug", place) or model) is not None:
+    if role == "assistant" and (used := meta.read_text("model_slug") or model) is not None:
         body["model"] = used
     if "attachments" in meta:
         body["files"] = meta["attachments"]
-    yield SourceItem(Raw(encode(body)), place, read_time(message, "create_time", place))
+    yield SourceItem(Raw(encode(body)), place, message.read_time("create_time"))
 
 
-def _parts(content: Fields, kind: str, place: str, role: str) -> Iterator[dict[str, object]]:
+def _parts(content: SourceFields, kind: str, role: str) -> Iterator[dict[str, object]]:
     """The parts of a message, less texts that are empty."""
     said = "output_text" if role == "assistant" else "input_text"
     if kind in {"text", "multimodal_text"}:
-        for index, raw in enumerate(read_list(content, "parts", place)):
-            part = _part(raw, f"{place}, 'parts[{index}]'", said)
+        for index, raw in enumerate(content.read_list("parts")):
+            part = _part(raw, f"{content.place}, 'parts[{index}]'", said)
             if part.get("text") != "":
                 yield part
     elif kind == "thoughts":
-        for index, raw in enumerate(read_list(content, "thoughts", place)):
-            at = f"{place}, 'thoughts[{index}]'"
+        for index, raw in enumerate(content.read_list("thoughts")):
+            at = f"{content.place}, 'thoughts[{index}]'"
             thought = read_object(raw, at)
-            texts = [text for key in ("summary", "content") if (text := read_text(thought, key, at))]
+            texts = [text for key in ("summary", "content") if (text := thought.read_text(key))]
             yield {"type": said, "text": "\n".join(texts)}
     elif kind == "reasoning_recap":
-        yield {"type": said, "text": need_text(content, "content", place)}
+        yield {"type": said, "text": content.need_text("content")}
     elif kind in _TEXTS:
-        texts = [text for key in _TEXTS[kind] if (text := read_text(content, key, place))]
+        texts = [text for key in _TEXTS[kind] if (text := content.read_text(key))]
         if texts:
             yield {"type": said, "text": "\n".join(texts)}
     else:
-        raise unusable(place, f"its content is of the unknown type {kind!r}")
+        raise unusable(content.place, f"its content is of the unknown type {kind!r}")
 
 
 def _part(raw: Raw, place: str, said: str) -> dict[str, object]:
     if is_text(raw):
-        return {"type": said, "text": need_text({"text": raw}, "text", place)}
+        return {"type": said, "text": read_string(raw, place)}
     fields = read_object(raw, place)
-    match kind := need_text(fields, "content_type", place):
+    match kind := fields.need_text("content_type"):
         case "image_asset_pointer":
-            return {"type": "input_image", "file_id": _file(fields, place), "detail": "auto"}
+            return {"type": "input_image", "file_id": _file(fields), "detail": "auto"}
         case "audio_asset_pointer" | "video_container_asset_pointer":
-            return {"type": "input_file", "file_id": _file(fields, place)}
+            return {"type": "input_file", "file_id": _file(fields)}
         case "real_time_user_audio_video_asset_pointer":
-            return {"type": "input_file", "file_id": _file(read_nested(fields, "audio_asset_pointer", place), place)}
+            return {"type": "input_file", "file_id": _file(fields.read_nested("audio_asset_pointer"))}
         case "audio_transcription":
-            return {"type": said, "text": need_text(fields, "text", place)}
+            return {"type": said, "text": fields.need_text("text")}
         case _:
             raise unusable(place, f"it is of the unknown type {kind!r}")
 
 
-def _file(fields: Fields, place: str) -> str:
+def _file(fields: SourceFields) -> str:
     """The id of a file, of a pointer such as ``file-service://file-abc``."""
-    return need_text(fields, "asset_pointer", place).rpartition("://")[2]
+    return fields.need_text("asset_pointer").rpartition("://")[2]

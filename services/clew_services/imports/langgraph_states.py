@@ -18,8 +18,8 @@ from msgspec import Raw, Struct
 
 from clew_services.imports.source_thread import (
     NULL,
-    Fields,
     Part,
+    SourceFields,
     SourceItem,
     SourceObject,
     SourceThread,
@@ -27,12 +27,8 @@ from clew_services.imports.source_thread import (
     encode,
     is_text,
     keep_metadata,
-    need_text,
-    read_list,
-    read_nested,
     read_object,
-    read_text,
-    read_time,
+    read_string,
     unusable,
 )
 
@@ -71,10 +67,10 @@ class LangGraphStates(Struct, frozen=True):
         """
         for placed in objects:
             fields = read_object(placed.body, placed.place)
-            config = read_nested(read_nested(fields, "config", placed.place), "configurable", placed.place)
-            checkpoint = read_nested(fields, "checkpoint", placed.place)
+            config = fields.read_nested("config").read_nested("configurable")
+            checkpoint = fields.read_nested("checkpoint")
             names = [config, checkpoint, fields]
-            thread = next((id_ for each in names if (id_ := read_text(each, "thread_id", placed.place))), None)
+            thread = next((id_ for each in names if (id_ := each.read_text("thread_id"))), None)
             if thread is None or not {"values", "checkpoint", "channel_values", "status"} & fields.keys():
                 hint = ""
                 if "mapping" in fields:
@@ -82,7 +78,7 @@ class LangGraphStates(Struct, frozen=True):
                 elif "object" in fields:
                     hint = ": it is an object of OpenAI's APIs: import it with --from openai"
                 raise unusable(placed.place, f"it is no thread, state or checkpoint that names its 'thread_id'{hint}")
-            graph = next((ns for each in names if (ns := read_text(each, "checkpoint_ns", placed.place))), "")
+            graph = next((ns for each in names if (ns := each.read_text("checkpoint_ns"))), "")
             yield Part(thread, "subgraph" if graph else "state", placed.place, placed.body, placed.fault)
 
     def join(self, thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
@@ -100,7 +96,7 @@ class LangGraphStates(Struct, frozen=True):
         times: dict[str, datetime | None] = {}
         for state in states:
             for raw in state.messages or ():
-                if (own := read_text(_unwrap(raw, state.place)[1], "id", state.place)) is not None:
+                if (own := _unwrap(raw, state.place)[1].read_text("id")) is not None:
                     times.setdefault(own, state.at)
         kept = {key: value for state in states for key, value in state.metadata.items() if key != "source_id"}
         metadata, notes = keep_metadata((("source_id", thread), *kept.items()))
@@ -108,7 +104,7 @@ class LangGraphStates(Struct, frozen=True):
         there = set[str]()
         for index, raw in enumerate(newest.messages):
             place = f"{newest.place}, thread {thread}, 'messages[{index}]'"
-            own = read_text(_unwrap(raw, place)[1], "id", place) or ""
+            own = _unwrap(raw, place)[1].read_text("id") or ""
             there.add(own)
             items += [SourceItem(body, place, times.get(own) or newest.at) for body in _bodies(raw, place)]
         if len(parts) > sum(part.kind == "state" for part in parts):
@@ -155,43 +151,41 @@ class _State(Struct):
 
 def _read_state(part: Part) -> _State:
     fields, place = read_object(part.body, part.place), part.place
-    checkpoint = read_nested(fields, "checkpoint", place)
+    checkpoint = fields.read_nested("checkpoint")
     is_thread = not checkpoint and not fields.keys() & {"config", "checkpoint_id"}
     values = (
-        read_nested(fields, "values", place)
-        or read_nested(checkpoint, "channel_values", place)
-        or read_nested(fields, "channel_values", place)
+        fields.read_nested("values") or checkpoint.read_nested("channel_values") or fields.read_nested("channel_values")
     )
-    created = read_time(fields, "created_at", place) or read_time(checkpoint, "ts", place)
-    stored = read_nested(fields, "metadata", place) if is_thread else {}
+    created = fields.read_time("created_at") or checkpoint.read_time("ts")
+    stored = fields.read_nested("metadata") if is_thread else SourceFields(place, {})
     return _State(
         place=place,
         is_thread=is_thread,
         created=created,
-        at=(read_time(fields, "updated_at", place) if is_thread else None) or created,
-        id=read_text(checkpoint, "checkpoint_id", place) or read_text(checkpoint, "id", place) or "",
-        messages=read_list(values, "messages", place) if "messages" in values else None,
-        metadata={key: _as_text(value, key, stored, place) for key, value in stored.items() if value != NULL},
+        at=(fields.read_time("updated_at") if is_thread else None) or created,
+        id=checkpoint.read_text("checkpoint_id") or checkpoint.read_text("id") or "",
+        messages=values.read_list("messages") if "messages" in values else None,
+        metadata={key: _as_text(value, key, stored) for key, value in stored.items() if value != NULL},
     )
 
 
-def _as_text(value: Raw, key: str, stored: Fields, place: str) -> str:
+def _as_text(value: Raw, key: str, stored: SourceFields) -> str:
     """A value of metadata: a string as it is, all else as JSON."""
     if is_text(value):
-        return need_text(stored, key, place)
+        return stored.need_text(key)
     return bytes(value).decode()
 
 
-def _unwrap(raw: Raw, place: str) -> tuple[str, dict[str, Raw]]:
+def _unwrap(raw: Raw, place: str) -> tuple[str, SourceFields]:
     """The type of a message and its fields, out of the forms that LangChain gives it."""
     fields = read_object(raw, place)
     if "lc" in fields:
-        path = read_list(fields, "id", place)
-        last = need_text({"id": path[-1]}, "id", place) if path else ""
+        path = fields.read_list("id")
+        last = read_string(path[-1], place) if path else ""
         kind = found[1].lower() if (found := _CLASS.fullmatch(last)) else last
-        return kind, read_nested(fields, "kwargs", place)
-    kind = read_text(fields, "type", place) or need_text(fields, "role", place)
-    fields = read_nested(fields, "data", place) if "data" in fields and "content" not in fields else fields
+        return kind, fields.read_nested("kwargs")
+    kind = fields.read_text("type") or fields.need_text("role")
+    fields = fields.read_nested("data") if "data" in fields and "content" not in fields else fields
     return (found[1].lower() if (found := _CLASS.fullmatch(kind)) else kind), fields
 
 
@@ -199,72 +193,71 @@ def _bodies(raw: Raw, place: str) -> Iterator[Raw]:
     """The items that a message becomes: what it thinks, says, and calls."""
     kind, fields = _unwrap(raw, place)
     if kind == "chat":
-        kind = need_text(fields, "role", place)
+        kind = fields.need_text("role")
     role = _ROLES.get(kind)
     if role is None:
         raise unusable(place, f"its type {kind[:64]!r} is unknown: known are {', '.join(_ROLES)}")
-    own = read_text(fields, "id", place)
+    own = fields.read_text("id")
     named: dict[str, object] = {"id": own} if own is not None else {}
     if role == "tool":
         output = fields.get("content", Raw(b'""'))
-        call = read_text(fields, "tool_call_id", place) or read_text(fields, "name", place) or own
+        call = fields.read_text("tool_call_id") or fields.read_text("name") or own
         if call is None:
             raise unusable(place, "it has no 'tool_call_id'")
         body = named | {"type": "function_call_output", "call_id": call, "output": output}
         yield Raw(encode(body | {key: fields[key] for key in ("name", "status") if fields.get(key, NULL) != NULL}))
         return
-    parts = list(_parts(fields, place, role))
+    parts = list(_parts(fields, role))
     for part in parts:
         if part["type"] == "reasoning":
             yield Raw(encode(part))
     said = [part for part in parts if part["type"] != "reasoning"]
-    calls = read_list(fields, "tool_calls", place)
+    calls = fields.read_list("tool_calls")
     if said or not calls:
         body = named | {"type": "message", "role": role, "content": said}
-        meta = read_nested(fields, "response_metadata", place)
-        model = read_text(meta, "model_name", place) or read_text(meta, "model", place)
+        meta = fields.read_nested("response_metadata")
+        model = meta.read_text("model_name") or meta.read_text("model")
         body |= {"name": fields["name"]} if fields.get("name", NULL) != NULL else {}
         yield Raw(encode(body | ({"model": model} if model is not None else {})))
     for index, raw_call in enumerate(calls):
-        at = f"{place}, 'tool_calls[{index}]'"
-        yield _call(read_object(raw_call, at), at)
+        yield _call(read_object(raw_call, f"{place}, 'tool_calls[{index}]'"))
 
 
-def _call(call: Fields, place: str) -> Raw:
+def _call(call: SourceFields) -> Raw:
     """A call, in LangChain's form or OpenAI's."""
-    own = need_text(call, "id", place)
+    own = call.need_text("id")
     if "function" in call:
-        call = read_nested(call, "function", place)
+        call = call.read_nested("function")
         arguments = call.get("arguments", Raw(b'""'))
     else:
         arguments = Raw(encode(bytes(call.get("args", Raw(b"{}"))).decode()))
-    made = {"type": "function_call", "call_id": own, "name": need_text(call, "name", place), "arguments": arguments}
+    made = {"type": "function_call", "call_id": own, "name": call.need_text("name"), "arguments": arguments}
     return Raw(encode(made))
 
 
-def _parts(fields: Fields, place: str, role: str) -> Iterator[dict[str, object]]:
+def _parts(fields: SourceFields, role: str) -> Iterator[dict[str, object]]:
     said = "output_text" if role == "assistant" else "input_text"
     content = fields.get("content", NULL)
     if is_text(content):
-        text = need_text(fields, "content", place)
+        text = fields.need_text("content")
         if text or role != "assistant":
             yield {"type": said, "text": text}
         return
-    for index, raw in enumerate(read_list(fields, "content", place)):
-        at = f"{place}, 'content[{index}]'"
+    for index, raw in enumerate(fields.read_list("content")):
+        at = f"{fields.place}, 'content[{index}]'"
         if is_text(raw):
-            yield {"type": said, "text": need_text({"text": raw}, "text", at)}
+            yield {"type": said, "text": read_string(raw, at)}
             continue
         part = read_object(raw, at)
-        match kind := need_text(part, "type", at):
+        match kind := part.need_text("type"):
             case "text" | "input_text" | "output_text":
-                yield {"type": said, "text": need_text(part, "text", at)}
+                yield {"type": said, "text": part.need_text("text")}
             case "thinking" | "reasoning":
-                text = read_text(part, kind, at) or ""
+                text = part.read_text(kind) or ""
                 yield {"type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
             case "image_url":
                 flat = is_text(part.get("image_url", NULL))
-                url = part["image_url"] if flat else read_nested(part, "image_url", at).get("url", NULL)
+                url = part["image_url"] if flat else part.read_nested("image_url").get("url", NULL)
                 yield {"type": "input_image", "image_url": url}
             case "image" | "audio" | "file" | "video" | "input_audio" | "refusal" | "document":
                 yield dict(part)

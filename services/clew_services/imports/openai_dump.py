@@ -7,7 +7,7 @@ Ids stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,19 +16,13 @@ from msgspec import Raw
 from clew_events import ids
 from clew_services.imports.source_thread import (
     NULL,
-    Fields,
     Part,
     SourceItem,
     SourceObject,
     SourceThread,
     encode,
     keep_metadata,
-    need_text,
-    read_list,
-    read_nested,
     read_object,
-    read_text,
-    read_time,
     unusable,
 )
 
@@ -58,10 +52,10 @@ def split(objects: Iterable[SourceObject]) -> Iterator[Part]:
     conversation: str | None = None
     for placed in objects:
         fields = read_object(placed.body, placed.place)
-        if read_text(fields, "object", placed.place) != "list":
+        if fields.read_text("object") != "list":
             members = [placed]
         else:
-            data = read_list(fields, "data", placed.place)
+            data = fields.read_list("data")
             members = [
                 SourceObject(f"{placed.place}, 'data[{index}]'", each, placed.fault) for index, each in enumerate(data)
             ]
@@ -79,15 +73,15 @@ def _page_of(last: Part | None) -> str:
     """What kind of piece a page is, by the last object on it: the last page of each kind must be the last there is."""
     if last is None:
         return f"{_PAGE} item"
-    run = read_text(read_object(last.body, last.place), "run_id", last.place) if last.kind.endswith("step") else None
+    run = read_object(last.body, last.place).read_text("run_id") if last.kind.endswith("step") else None
     return f"{_PAGE} {last.kind} {run or ''}"
 
 
 def _part(member: SourceObject, conversation: str | None) -> Part:
     fields = read_object(member.body, member.place)
-    kind = read_text(fields, "object", member.place)
+    kind = fields.read_text("object")
     if kind in _OWNER:
-        return Part(need_text(fields, _OWNER[kind], member.place), kind, member.place, member.body, member.fault)
+        return Part(fields.need_text(_OWNER[kind]), kind, member.place, member.body, member.fault)
     if kind is None and "type" in fields:
         if conversation is None:
             raise unusable(member.place, "an item comes before any conversation: put each behind its conversation")
@@ -120,8 +114,8 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
         if page.body == Raw(b"true"):
             raise unusable(page.place, f"'has_more' is true, and no page follows: {thread} is not whole")
     fields = read_object(head.body, head.place)
-    stored = read_nested(fields, "metadata", head.place)
-    metadata, notes = keep_metadata((key, need_text(stored, key, head.place)) for key in stored)
+    stored = fields.read_nested("metadata")
+    metadata, notes = keep_metadata((key, stored.need_text(key)) for key in stored)
     if fields.get("tool_resources", NULL) not in _EMPTY:
         notes = (*notes, "the tool resources of threads are left out: their files are not here")
     return (
@@ -129,7 +123,7 @@ def join(thread: str, parts: Sequence[Part]) -> Sequence[SourceThread]:
             source=name,
             source_id=thread,
             id=thread,
-            created_at=read_time(fields, "created_at", head.place),
+            created_at=fields.read_time("created_at"),
             metadata=metadata,
             items=tuple(_items(parts)),
             notes=notes,
@@ -143,7 +137,7 @@ def _items(parts: Sequence[Part]) -> list[SourceItem]:
     for part in parts:
         if part.kind == "thread.run":
             run = read_object(part.body, part.place)
-            models[need_text(run, "id", part.place)] = run.get("model", NULL)
+            models[run.need_text("id")] = run.get("model", NULL)
     items = [SourceItem(part.body, part.place) for part in parts if part.kind == "item"]
     messages = [_message(part, models) for part in parts if part.kind == "thread.message"]
     if messages and _time(messages[0]) > _time(messages[-1]):  # they are answered newest first unless asked otherwise
@@ -160,28 +154,28 @@ def _time(item: SourceItem) -> datetime:
 
 
 def _is_by_assistant(item: SourceItem) -> bool:
-    return read_text(read_object(item.body, item.place), "role", item.place) == "assistant"
+    return read_object(item.body, item.place).read_text("role") == "assistant"
 
 
-def _message(part: Part, models: Fields) -> SourceItem:
+def _message(part: Part, models: Mapping[str, Raw]) -> SourceItem:
     fields = read_object(part.body, part.place)
-    role = need_text(fields, "role", part.place)
-    body: dict[str, object] = {"id": need_text(fields, "id", part.place), "type": "message", "role": role}
-    content = read_list(fields, "content", part.place)
+    role = fields.need_text("role")
+    body: dict[str, object] = {"id": fields.need_text("id"), "type": "message", "role": role}
+    content = fields.read_list("content")
     body["content"] = [_content(each, f"{part.place}, 'content[{index}]'", role) for index, each in enumerate(content)]
     body |= {key: value for key, value in fields.items() if key not in _LEFT and value not in _EMPTY}
-    model = models.get(read_text(fields, "run_id", part.place) or "", NULL)
+    model = models.get(fields.read_text("run_id") or "", NULL)
     if model != NULL:
         body["model"] = model
-    return SourceItem(Raw(encode(body)), part.place, read_time(fields, "created_at", part.place))
+    return SourceItem(Raw(encode(body)), part.place, fields.read_time("created_at"))
 
 
 def _content(raw: Raw, place: str, role: str) -> object:
     fields = read_object(raw, place)
-    match kind := need_text(fields, "type", place):
+    match kind := fields.need_text("type"):
         case "text":
-            text = read_nested(fields, "text", place)
-            need_text(text, "value", place)
+            text = fields.read_nested("text")
+            text.need_text("value")
             said = {"type": "output_text" if role == "assistant" else "input_text", "text": text["value"]}
             notes = text.get("annotations", NULL)
             return said if notes in _EMPTY else {**said, "annotations": notes}
@@ -193,22 +187,20 @@ def _content(raw: Raw, place: str, role: str) -> object:
 
 def _tool_calls(part: Part) -> Iterator[SourceItem]:
     fields = read_object(part.body, part.place)
-    details = read_nested(fields, "step_details", part.place)
-    at = read_time(fields, "created_at", part.place)
-    for index, raw in enumerate(read_list(details, "tool_calls", part.place)):
+    details = fields.read_nested("step_details")
+    at = fields.read_time("created_at")
+    for index, raw in enumerate(details.read_list("tool_calls")):
         place = f"{part.place}, 'tool_calls[{index}]'"
         call = read_object(raw, place)
-        own, kind = need_text(call, "id", place), need_text(call, "type", place)
+        own, kind = call.need_text("id"), call.need_text("type")
         if kind == "function":
-            function = read_nested(call, "function", place)
-            made = {"type": "function_call", "call_id": own, "name": need_text(function, "name", place)}
+            function = call.read_nested("function")
+            made = {"type": "function_call", "call_id": own, "name": function.need_text("name")}
             yield SourceItem(Raw(encode(made | {"arguments": function.get("arguments", Raw(b'""'))})), place, at)
             if (output := function.get("output", NULL)) != NULL:
                 answer = {"type": "function_call_output", "call_id": own, "output": output}
                 yield SourceItem(Raw(encode(answer)), place, at)
         elif kind in {"code_interpreter", "file_search"}:
-            yield SourceItem(
-                Raw(encode({"id": own, "type": f"{kind}_call", **read_nested(call, kind, place)})), place, at
-            )
+            yield SourceItem(Raw(encode({"id": own, "type": f"{kind}_call", **call.read_nested(kind)})), place, at)
         else:
             raise unusable(place, f"its type {kind!r} is unknown: known are function, code_interpreter and file_search")

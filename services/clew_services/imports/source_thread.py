@@ -8,7 +8,7 @@ with its branches behind it; it raises where that thread cannot be imported, and
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol, TypeVar
 
@@ -21,7 +21,6 @@ from clew_events.errors import Invalid
 from clew_events.requests import MAX_KEY, MAX_PAIRS, MAX_VALUE
 
 T = TypeVar("T")
-Fields = Mapping[str, Raw]
 NULL: Final = Raw(b"null")
 encode: Final = msgspec.json.Encoder().encode
 _FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -110,81 +109,79 @@ def unusable(place: str, why: str) -> Invalid:
     return Invalid(f"{place}: {why}", code="unusable_source")
 
 
-def read_object(body: Raw, place: str) -> dict[str, Raw]:
-    """Read an object: its keys, each with the text of its value.
+class SourceFields(dict[str, Raw]):
+    """An object of a file: its keys, each with the text of its value, and its place there, which errors name.
+
+    All that reads a value raises ``Invalid`` if it is not what it should be.
+    """
+
+    def __init__(self, place: str, values: dict[str, Raw]) -> None:
+        super().__init__(values)
+        self.place = place
+
+    def read_list(self, name: str) -> list[Raw]:
+        """Read a list under a key; empty if it is missing or null."""
+        raw = self.get(name, NULL)
+        return [] if raw == NULL else _read(_LIST, raw, f"{self.place}, '{name}'", "a list")
+
+    def read_text(self, name: str) -> str | None:
+        """Read a string under a key; ``None`` if it is missing or null."""
+        raw = self.get(name, NULL)
+        return None if raw == NULL else read_string(raw, f"{self.place}, '{name}'")
+
+    def need_text(self, name: str) -> str:
+        """Read a string that must be there."""
+        text = self.read_text(name)
+        if text is None:
+            raise unusable(self.place, f"it has no '{name}'")
+        return text
+
+    def read_nested(self, name: str) -> SourceFields:
+        """Read an object under a key, whose place is that of this one; empty if it is missing or null."""
+        raw = self.get(name, NULL)
+        return SourceFields(self.place, {} if raw == NULL else read_object(raw, f"{self.place}, '{name}'"))
+
+    def read_time(self, name: str) -> datetime | None:
+        """Read a time under a key, in Unix seconds or ISO 8601 with its offset; ``None`` if it is missing or null."""
+        raw, place = self.get(name, NULL), f"{self.place}, '{name}'"
+        if raw == NULL:
+            return None
+        if is_text(raw):
+            text = read_string(raw, place)
+            try:
+                at = datetime.fromisoformat(text)
+            except ValueError:
+                at = None
+            if at is None or at.tzinfo is None:
+                raise unusable(place, f"{text[:64]!r} is no time in ISO 8601 with its offset")
+            return at.astimezone(UTC)
+        seconds = _read(_NUMBER, raw, place, "a time in Unix seconds")
+        if not math.isfinite(seconds) or not 0 <= seconds < _LATEST:
+            raise unusable(place, f"{bytes(raw).decode()[:32]} is no time in Unix seconds")
+        return datetime.fromtimestamp(seconds, UTC)
+
+
+def read_object(body: Raw, place: str) -> SourceFields:
+    """Read an object at a place.
 
     Raises:
         Invalid: it is none.
     """
-    return _read(_FIELDS, body, place, "an object")
+    return SourceFields(place, _read(_FIELDS, body, place, "an object"))
 
 
-def read_list(fields: Fields, name: str, place: str) -> list[Raw]:
-    """Read a list under a key; empty if it is missing or null.
-
-    Raises:
-        Invalid: it is no list.
-    """
-    return [] if _lacks(fields, name) else _read(_LIST, fields[name], f"{place}, '{name}'", "a list")
-
-
-def read_text(fields: Fields, name: str, place: str) -> str | None:
-    """Read a string under a key; ``None`` if it is missing or null.
+def read_string(raw: Raw, place: str) -> str:
+    """Read a string at a place.
 
     Raises:
-        Invalid: it is no string, or has half of a surrogate pair.
+        Invalid: it is none, or has half of a surrogate pair.
     """
-    return None if _lacks(fields, name) else _read(_TEXT, fields[name], f"{place}, '{name}'", "a string")
-
-
-def need_text(fields: Fields, name: str, place: str) -> str:
-    """Read a string that must be there. Raises as :func:`read_text`."""
-    text = read_text(fields, name, place)
-    if text is None:
-        raise unusable(place, f"it has no '{name}'")
-    return text
-
-
-def read_nested(fields: Fields, name: str, place: str) -> dict[str, Raw]:
-    """Read an object under a key; empty if it is missing or null.
-
-    Raises:
-        Invalid: it is no object.
-    """
-    return {} if _lacks(fields, name) else read_object(fields[name], f"{place}, '{name}'")
-
-
-def read_time(fields: Fields, name: str, place: str) -> datetime | None:
-    """Read a time under a key, in Unix seconds or ISO 8601 with its offset; ``None`` if it is missing or null.
-
-    Raises:
-        Invalid: it is no time, or none that a calendar has.
-    """
-    if _lacks(fields, name):
-        return None
-    raw, place = fields[name], f"{place}, '{name}'"
-    if is_text(raw):
-        text = _read(_TEXT, raw, place, "a time")
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            at = None
-        if at is None or at.tzinfo is None:
-            raise unusable(place, f"{text[:64]!r} is no time in ISO 8601 with its offset")
-        return at.astimezone(UTC)
-    seconds = _read(_NUMBER, raw, place, "a time in Unix seconds")
-    if not math.isfinite(seconds) or not 0 <= seconds < _LATEST:
-        raise unusable(place, f"{bytes(raw).decode()[:32]} is no time in Unix seconds")
-    return datetime.fromtimestamp(seconds, UTC)
+    return _read(_TEXT, raw, place, "a string")
 
 
 def is_text(raw: Raw) -> bool:
     """Whether a value is a string."""
     return bytes(memoryview(raw)[:1]) == b'"'
-
-
-def _lacks(fields: Fields, name: str) -> bool:
-    return name not in fields or fields[name] == NULL
 
 
 def _read(decoder: msgspec.json.Decoder[T], raw: Raw, place: str, what: str) -> T:
