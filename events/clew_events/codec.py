@@ -16,12 +16,12 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, cast, get_args, get_type_hints
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.structs import FieldInfo, asdict, astuple, fields
 
 from clew_events.commit import FORMAT, Commit, Position, Recorded, record_of
@@ -53,7 +53,8 @@ class CommandContent(Struct, frozen=True):
 class _Layout(Struct, frozen=True):
     """How an event is divided: a struct for its record, and one for its content.
 
-    ``kept`` is the number of fields in the record; they stand first in the event, and the content's follow.
+    ``kept`` is the number of fields in the record; they stand first in the event, and the content's follow. ``raw`` are
+    fields of the content that are kept as they were written.
     """
 
     record: Callable[..., Struct]
@@ -61,6 +62,7 @@ class _Layout(Struct, frozen=True):
     event: Callable[..., Event]
     content: Callable[..., Struct] | None
     decode: Callable[[bytes], Any]
+    raw: tuple[str, ...]
 
 
 def _field(field: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
@@ -99,7 +101,9 @@ def _layout(event: type[Event]) -> _Layout:
         frozen=True,
         gc=False,
     )
-    return _Layout(record, len(kept), event, content if erasable else None, msgspec.json.Decoder(content).decode)
+    bare = get_type_hints(event)
+    raw = tuple(field.name for field in erasable if Raw in (bare[field.name], *get_args(bare[field.name])))
+    return _Layout(record, len(kept), event, content if erasable else None, msgspec.json.Decoder(content).decode, raw)
 
 
 _LAYOUTS: Final[dict[type, _Layout]] = {event: _layout(event) for event in get_args(StoredEvent)}
@@ -143,6 +147,7 @@ CONTENTS: Final[Mapping[str, type[Struct]]] = {
     if layout.content is not None
 }
 """The types of the content lines of events, by tag. An event that is not among them has none."""
+_SHA256: Final = hashlib.sha256
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(_Record).decode
 _DECODE_ANY: Final = msgspec.json.Decoder().decode
@@ -155,7 +160,7 @@ _WHITE_SPACE: Final = re.compile(rb"[ \t\r]")
 
 def seal(content: bytes) -> str:
     """The SHA-256 of a content line, without its end, in 64 hex digits."""
-    return hashlib.sha256(content).hexdigest()
+    return _SHA256(content).hexdigest()
 
 
 def encode(commit: Commit, salts: Sequence[str]) -> EncodedCommit:
@@ -205,7 +210,8 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
         Corrupt: the body is no commit, or holds an event or a format that this version does not know, or a content
             that its seal does not fit.
     """
-    return _decode(*_lines(body), upcasters)
+    record, *contents = body.split(b"\n")
+    return _decode(record, contents, upcasters)
 
 
 def decode_hashed(body: bytes) -> tuple[Commit, str]:
@@ -214,25 +220,44 @@ def decode_hashed(body: bytes) -> tuple[Commit, str]:
     Raises:
         Corrupt: see :func:`decode`.
     """
-    record, contents = _lines(body)
+    record, *contents = body.split(b"\n")
     return _decode(record, contents, UPCASTERS), seal(record)
 
 
-def _lines(body: bytes) -> tuple[bytes, list[bytes]]:
+def decode_canonical(body: bytes) -> tuple[Commit, str]:
+    """The commit in a stored body whose lines are canonical, and the hash of its record.
+
+    Raises:
+        Corrupt: see :func:`decode` and :func:`check_canonical`.
+    """
     record, *contents = body.split(b"\n")
-    return record, contents
+    return _decode(record, contents, UPCASTERS, canonical=True), seal(record)
 
 
-def _decode(record: bytes, contents: Sequence[bytes], upcasters: Mapping[str, Upcaster]) -> Commit:
+def _decode(
+    record: bytes, contents: Sequence[bytes], upcasters: Mapping[str, Upcaster], *, canonical: bool = False
+) -> Commit:
     try:
         read = _DECODE(record)
     except UNREADABLE as fault:
+        if canonical:
+            _check_lines_canonical((record, *contents))
         return _decode_upcast(record, contents, upcasters, fault)
     if read.v != FORMAT:
         raise _future(read.v)
-    _check_lines(contents, len(read.events))
-    events = []
-    for number, one in enumerate(read.events, start=1):
+    events, as_written = _decode_events(read.events, contents, canonical=canonical)
+    # What msgspec writes is canonical, so lines that it would write so need no look of their own.
+    if canonical and (not as_written or contents[0] or _ENCODE(read) != record):
+        _check_lines_canonical((record, *contents))
+    return _commit(read, read.seal, contents[0], tuple(events))
+
+
+def _decode_events(stored: Sequence[Any], contents: Sequence[bytes], *, canonical: bool) -> tuple[list[Event], bool]:
+    """Return the events, and whether each content is what msgspec makes of it; only looked at if ``canonical``."""
+    _check_lines(contents, len(stored))
+    events: list[Event] = []
+    as_written = True
+    for number, one in enumerate(stored, start=1):
         layout, content = _BY_RECORD[type(one)], contents[number]
         if layout.content is None:
             _check_seal(content, None, number)
@@ -247,8 +272,20 @@ def _decode(record: bytes, contents: Sequence[bytes], upcasters: Mapping[str, Up
                 erasable = layout.decode(content)
             except UNREADABLE as fault:
                 raise _unreadable(f"the content of event {number}: {fault}") from fault
+            if canonical:
+                as_written = as_written and _is_as_written(layout, erasable, content)
             events.append(layout.event(*astuple(one)[:-1], *astuple(erasable)[1:]))
-    return _commit(read, read.seal, contents[0], tuple(events))
+    return events, as_written
+
+
+def _is_as_written(layout: _Layout, erasable: Struct, content: bytes) -> bool:
+    """Whether a content is what msgspec makes of it, with all that it keeps as it was written."""
+    if _ENCODE(erasable) != content:
+        return False
+    for name in layout.raw:
+        if (value := getattr(erasable, name)) is not UNSET and not _is_canonical(bytes(value)):
+            return False
+    return True
 
 
 def decode_recorded(body: bytes, position: Position, trace: str | None = None, digest: str | None = None) -> Recorded:
@@ -322,7 +359,11 @@ def check_canonical(body: bytes) -> None:
     Raises:
         Corrupt: a line is not; the message names it.
     """
-    for number, line in enumerate(body.split(b"\n")[:-1], start=1):
+    _check_lines_canonical(body.split(b"\n")[:-1])
+
+
+def _check_lines_canonical(lines: Iterable[bytes]) -> None:
+    for number, line in enumerate(lines, start=1):
         if not line or _is_canonical(line):
             continue
         try:
@@ -391,7 +432,11 @@ def _check_seal(content: bytes, expected: str | None, number: int) -> None:
         if content:
             raise Corrupt(f"{_named(number)} has a content, and its record no seal for it", code="unsealed_content")
     elif seal(content) != expected:
-        raise Corrupt(f"the content of {_named(number)} does not fit its seal: it was changed", code="broken_seal")
+        raise _broken_seal(number)
+
+
+def _broken_seal(number: int) -> Corrupt:
+    return Corrupt(f"the content of {_named(number)} does not fit its seal: it was changed", code="broken_seal")
 
 
 def _missing_content(number: int) -> Corrupt:

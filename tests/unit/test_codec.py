@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import get_args
+from typing import get_args, get_type_hints
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import Raw
 from msgspec.structs import replace
 
 from clew_events import codec
@@ -391,6 +394,70 @@ def test_a_line_on_which_parsers_may_disagree_is_not_canonical(old: bytes, new: 
     assert old in body
     with pytest.raises(Corrupt):
         codec.check_canonical(body.replace(old, new))
+
+
+def resealed(old: bytes, new: bytes) -> bytes:
+    """The body of a commit with other bytes in a line, and with the seal that its content has then."""
+    record, command, content, end = body_of(replace(PLAIN, events=(ADDED,))).split(b"\n")
+    changed = content.replace(old, new)
+    record = record.replace(codec.seal(content).encode(), codec.seal(changed).encode()).replace(old, new)
+    return b"\n".join((record, command, changed, end))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"n":1,', b'"n":1,"n":1,'),
+        (b'"n":1,', b'"n":1,"later":{},'),
+        (b'"n":1,', b'"n":1,"later":{"a":1,"a":1},'),
+        (b'"n":1,', b'"n":\t1,'),
+        (b'"pin":"4711"', b'"pin":"4711","pin":"4711"'),
+        (b'"pin":"4711"', b'"pin":"4711","\\u0070in":"4711"'),
+        (b'"pin":"4711"', b'"p\\u0069n":"4711"'),
+        (b'"pin":"4711"', b'"pin": "4711"'),
+        (b'"pin":"4711"', b'"pin":"\\u00e9"'),
+        (b'"pin":"4711"', b'"pin":4711'),
+    ],
+)
+def test_decoding_with_a_look_at_the_lines_judges_as_both_do_one_after_the_other(old: bytes, new: bytes) -> None:
+    body = resealed(old, new)
+    assert body != resealed(old, old)
+
+    def one_after_the_other() -> tuple[Commit, str]:
+        commit = codec.decode(body)
+        codec.check_canonical(body)
+        return commit, record_hash(body)
+
+    assert outcome_of(lambda: codec.decode_canonical(body)) == outcome_of(one_after_the_other)
+
+
+def outcome_of(read: Callable[[], tuple[Commit, str]]) -> tuple[Commit, str] | str:
+    try:
+        return read()
+    except Corrupt as refusal:
+        return refusal.message
+
+
+@pytest.mark.parametrize(
+    "item", [b'{"type":"x","a":1,"a":2}', b'{"type":"x", "a":1}', b'{"type":"x","a":1e400}', b"[]"]
+)
+def test_an_item_that_is_kept_as_it_was_written_is_looked_at_too(item: bytes) -> None:
+    body = body_of(replace(PLAIN, events=(ItemAdded(item="own-1", ordinal=1, body=Raw(item)),)))
+    try:
+        codec.check_canonical(body)
+    except Corrupt:
+        with pytest.raises(Corrupt):
+            codec.decode_canonical(body)
+    else:
+        assert codec.decode_canonical(body) == (codec.decode(body), record_hash(body))
+
+
+def test_no_field_of_a_content_keeps_as_it_was_written_what_is_deeper_in_it() -> None:
+    assert "RawType" not in repr(msgspec.inspect.type_info(codec.RECORD))
+    for content in codec.CONTENTS.values():
+        kinds = {name: repr(msgspec.inspect.type_info(hint)) for name, hint in get_type_hints(content).items()}
+        assert {name for name, kind in kinds.items() if "RawType" in kind} <= {"body"}
+        assert kinds.get("body", "RawType()") == "RawType()"
 
 
 def test_a_number_of_any_length_is_canonical() -> None:

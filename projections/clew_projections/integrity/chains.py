@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clew_events.commit import record_hash
 from clew_events.events import ForkedFrom
 from clew_events.subjects import address_of, is_thread, shard_of
 from clew_projections.integrity.erasure_check import concerns_erasures
@@ -52,9 +51,9 @@ class Chains:
             if ours and shard_of(owner.thread, self._shards) != self._shard:
                 self.misplaced[subject] = stored.seq
         # Other tenants' commits count only for the ends of their chains.
-        commit = read_next(tip, owner, stored.body) if ours else None
-        if commit is not None:
-            followed: Tip | None = Tip(commit.n, record_hash(stored.body), commit.at)
+        continued = read_next(tip, owner, stored.body) if ours else None
+        if continued is not None:
+            commit, followed = continued
             if commit.n == 1 and (forked := commit.forked_from) is not None:
                 self.forks[subject] = forked, stored.seq
             if concerns_erasures(commit):
@@ -62,11 +61,12 @@ class Chains:
         else:
             if ours:
                 self.broken.setdefault(subject, stored.seq)
-            followed = follow(tip, owner, stored.body)
-        if followed is None:
-            self.misfits += 1
-        else:
-            self.tips[subject] = followed
+            misfit = follow(tip, owner, stored.body)
+            if misfit is None:
+                self.misfits += 1
+                return
+            followed = misfit
+        self.tips[subject] = followed
 
     def end(self, last: int) -> None:
         """Note that the shard's stream ends at sequence ``last``."""

@@ -7,12 +7,20 @@ that says what the chain says, or is under way. Nothing else tells an erased con
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.erasures import COMMAND, Certificate, lines_to_erase
-from clew_events.events import ErasureCompleted, ErasureRequested, ThreadEvent, is_erased
+from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
+    ThreadEvent,
+    is_erased,
+)
 from clew_projections.integrity.diagnosis import Diagnosis
 from clew_projections.integrity.erasure_extent import Extent, ExtentFold, fault_of
 
@@ -29,6 +37,9 @@ class Evidence(Struct, frozen=True):
     fault: str | None = None
 
 
+_CONCERNED: Final = frozenset({ErasedThreadEvent, ErasedItemEvent, ErasureRequested, ErasureCompleted})
+
+
 def missing_contents(commit: Commit) -> frozenset[int]:
     """Return the numbers of the contents of a commit that are gone."""
     gone = {number for number, event in enumerate(commit.events, start=1) if is_erased(event)}
@@ -37,12 +48,7 @@ def missing_contents(commit: Commit) -> frozenset[int]:
 
 def concerns_erasures(commit: Commit) -> bool:
     """Whether a commit lost contents, or is about an erasure."""
-    return (
-        commit.reason_erased
-        or any(is_erased(event) for event in commit.events)
-        or bool(erasures_of(commit))
-        or any(True for _ in completions_of(commit))
-    )
+    return commit.reason_erased or not _CONCERNED.isdisjoint(map(type, commit.events))
 
 
 def completions_of(commit: Commit) -> Iterator[ErasureCompleted]:

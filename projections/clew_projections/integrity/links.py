@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from clew_events.codec import UNREADABLE, check_canonical, decode
+from clew_events.codec import UNREADABLE, check_canonical, decode, decode_canonical
 from clew_events.commit import Commit, record_hash, record_of
 from clew_events.errors import Corrupt, Fault, to_fault
 from clew_events.events import ForkedFrom
@@ -95,14 +95,14 @@ def place_of(body: bytes) -> int:
         raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
 
 
-def read_next(tip: Tip, owner: Address, body: bytes) -> Commit | None:
-    """Return the commit in a stored body that continues a thread's chain; ``None`` if it is not fully readable.
+def read_next(tip: Tip, owner: Address, body: bytes) -> tuple[Commit, Tip] | None:
+    """Return the commit in a stored body that continues a thread's chain, and the end of the chain after it.
 
-    Stricter than :func:`follow`, and also ``None`` if its time goes backwards. Contents may be missing.
+    ``None`` if it is not fully readable. Stricter than :func:`follow`, and also ``None`` if its time goes backwards.
+    Contents may be missing.
     """
     try:
-        commit = decode(body)
-        check_canonical(body)
+        commit, digest = decode_canonical(body)
     except Corrupt:
         return None
     fits = (
@@ -112,7 +112,7 @@ def read_next(tip: Tip, owner: Address, body: bytes) -> Commit | None:
         and commit.tenant == owner.tenant
         and (tip.at is None or commit.at >= tip.at)
     )
-    return commit if fits else None
+    return (commit, Tip(commit.n, digest, commit.at)) if fits else None
 
 
 def continues(tip: Tip, owner: Address, one: Link) -> bool:
