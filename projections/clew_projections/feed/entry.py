@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
-from clew_events.codec import decode, decode_hashed
+from msgspec import Struct
+from msgspec.structs import replace
+
+from clew_events.codec import decode
 from clew_events.commit import Commit, Position, record_hash
 from clew_events.errors import Corrupt, Invalid
 from clew_events.ids import is_traceparent
@@ -20,10 +24,8 @@ from clew_projections.nats.stream_messages import STORED_AT, TRACE, StoredMessag
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class FeedCommit(NamedTuple):
+class FeedCommit(Struct, frozen=True, gc=False):
     """A stored commit with the time at which the log stored it, in microseconds since 1970.
-
-    Its first three fields are its place in the feed, so commits compare by their places: no two are at the same.
 
     An unreadable one has a ``fault`` in place of its commit: it is in the log, so it is in the feed.
     """
@@ -33,10 +35,14 @@ class FeedCommit(NamedTuple):
     seq: int
     thread: str
     body: bytes
-    hash: str
-    trace: str | None
+    headers: Mapping[str, str]
     commit: Commit | None
-    fault: Corrupt | None
+    fault: Corrupt | None = None
+
+    @property
+    def hash(self) -> str:
+        """The hash of its record."""
+        return record_hash(self.body)
 
     @property
     def position(self) -> Position:
@@ -46,7 +52,8 @@ class FeedCommit(NamedTuple):
     @property
     def trace_id(self) -> str | None:
         """The id of the trace that the command belonged to, in 32 hex digits, or None."""
-        return self.trace.split("-")[1] if self.trace is not None and is_traceparent(self.trace) else None
+        trace = self.headers.get(TRACE) if self.fault is None else None
+        return trace.split("-")[1] if trace is not None and is_traceparent(trace) else None
 
     @property
     def time(self) -> datetime:
@@ -56,15 +63,15 @@ class FeedCommit(NamedTuple):
 
 def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     """Decode a stored message as a commit of the feed."""
-    when, seq, body = microseconds(stored.headers[STORED_AT]), stored.seq, stored.body
+    when, seq, subject, body = microseconds(stored.headers[STORED_AT]), stored.seq, stored.subject, stored.body
     try:
-        commit, digest = decode_hashed(body)
-        if event_subject(shard, Address(commit.tenant, commit.thread)) != stored.subject:
+        commit = decode(body)
+        if event_subject(shard, Address(commit.tenant, commit.thread)) != subject:
             raise _misplaced(stored)
     except Corrupt as fault:
-        thread, where = address_of(stored.subject).thread, locate_fault(fault, seq, shard)
-        return FeedCommit(when, shard, seq, thread, body, record_hash(body), None, None, where)
-    return FeedCommit(when, shard, seq, commit.thread, body, digest, stored.headers.get(TRACE), commit, None)
+        thread, where = address_of(subject).thread, locate_fault(fault, seq, shard)
+        return FeedCommit(when, shard, seq, thread, body, stored.headers, None, where)
+    return FeedCommit(when, shard, seq, commit.thread, body, stored.headers, commit)
 
 
 def redact(fed: FeedCommit, tenant: str, log: LogReads) -> FeedCommit:
@@ -73,7 +80,7 @@ def redact(fed: FeedCommit, tenant: str, log: LogReads) -> FeedCommit:
     body = log.redact(StoredMessage(fed.seq, subject, fed.body, {})).body
     if body == fed.body:
         return fed
-    return fed._replace(body=body, commit=decode(body) if fed.commit is not None else None)
+    return replace(fed, body=body, commit=decode(body) if fed.commit is not None else None)
 
 
 def _misplaced(stored: StoredMessage) -> Corrupt:

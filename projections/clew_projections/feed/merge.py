@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -25,6 +28,9 @@ SCANNED: Final = 10_000
 """The most commits that one page scans for matches."""
 AROUND_COMMIT: Final = 512
 """Bytes that a commit counts for besides its body: its cursor, its hash, its time, its place."""
+
+_STORED_AT: Final = attrgetter("stored_at")
+_PLACE: Final = attrgetter("stored_at", "shard", "seq")
 
 
 class FeedPage(Struct, frozen=True):
@@ -233,13 +239,41 @@ async def merge_shards(
         full = [reader for reader in readers if reader.buffer]
         if not full:
             return
-        ends = {id(reader.buffer[-1]) for reader in full}
-        batch: list[FeedCommit] = []
-        for fed in heapq.merge(*(reader.buffer for reader in full), reverse=backwards):
-            batch.append(fed)
-            if id(fed) in ends:
-                break
-        for reader in full:
-            if count := sum(fed.shard == reader.shard for fed in batch):
+        if all(reader.ordered for reader in full):
+            batch, counts = _take_sorted([reader.buffer for reader in full], backwards=backwards)
+        else:
+            batch, counts = _take_merged([reader.buffer for reader in full], backwards=backwards)
+        for reader, count in zip(full, counts, strict=True):
+            if count:
                 reader.take(count)
         yield batch
+
+
+def _take_sorted(buffers: Sequence[list[FeedCommit]], *, backwards: bool) -> tuple[list[FeedCommit], list[int]]:
+    """Return what comes before all that is not read yet, and how much of each buffer that is, by sorting.
+
+    Sorting keeps commits of the same time in the order in which they are given.
+    """
+    sign = -1 if backwards else 1
+
+    def place(fed: FeedCommit) -> tuple[int, int]:
+        return sign * fed.stored_at, sign * fed.shard
+
+    end = min(place(buffer[-1]) for buffer in buffers)
+    counts = [bisect_right(buffer, end, key=place) for buffer in buffers]
+    parts = [buffer[:count] for buffer, count in zip(buffers, counts, strict=True) if count]
+    parts.sort(key=lambda part: sign * part[0].shard)
+    batch = list(chain.from_iterable(parts))
+    batch.sort(key=_STORED_AT, reverse=backwards)
+    return batch, counts
+
+
+def _take_merged(buffers: Sequence[list[FeedCommit]], *, backwards: bool) -> tuple[list[FeedCommit], list[int]]:
+    """Return the same commit by commit, for shards in which a clock went back: the earliest of those next in theirs."""
+    ends = {id(buffer[-1]) for buffer in buffers}
+    batch: list[FeedCommit] = []
+    for fed in heapq.merge(*buffers, key=_PLACE, reverse=backwards):
+        batch.append(fed)
+        if id(fed) in ends:
+            break
+    return batch, [sum(fed.shard == buffer[0].shard for fed in batch) for buffer in buffers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -20,6 +21,12 @@ MOST: Final = 1000
 """The most commits in one read."""
 
 
+def is_ordered(commits: Sequence[FeedCommit], *, backwards: bool = False) -> bool:
+    """Whether a shard's commits were stored one after the other by its clock, too."""
+    times = [fed.stored_at for fed in commits]
+    return times == sorted(times, reverse=backwards)
+
+
 class ForwardReader:
     """Commits of a shard on ``subject`` after ``seq``.
 
@@ -29,7 +36,20 @@ class ForwardReader:
     With a limit the next page is read ahead; then the caller must close the reader.
     """
 
-    __slots__ = ("_chunk", "_coming", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
+    __slots__ = (
+        "_chunk",
+        "_coming",
+        "_ended",
+        "_js",
+        "_limit",
+        "_read",
+        "_subject",
+        "buffer",
+        "goal",
+        "ordered",
+        "seq",
+        "shard",
+    )
 
     def __init__(
         self, js: LogReads, shard: int, subject: str, seq: int, goal: int, *, chunk: int, limit: int | None = None
@@ -45,6 +65,7 @@ class ForwardReader:
         self.seq = seq
         self.goal = goal
         self.buffer: list[FeedCommit] = []
+        self.ordered = True
 
     @property
     def has_more(self) -> bool:
@@ -76,9 +97,11 @@ class ForwardReader:
         self._ended = not page or (self._limit is not None and self._read >= self._limit)
         if self._limit is not None and self._read < self.goal:
             self._coming = asyncio.get_running_loop().create_task(self._next())
-        self.buffer.extend(
-            decode_feed_commit(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit
-        )
+        shard, limit = self.shard, self._limit
+        if limit is not None and self._read > limit:
+            page = [stored for stored in page if stored.seq <= limit]
+        self.buffer += [decode_feed_commit(stored, shard) for stored in page]
+        self.ordered = is_ordered(self.buffer)
 
     async def close(self) -> None:
         """Cancel the read ahead."""
@@ -106,7 +129,7 @@ _GROWTH: Final = 4
 class BackwardReader:
     """Commits of a shard on ``subject`` before sequence ``seq``, latest first; ``goal`` is the last commit."""
 
-    __slots__ = ("_goal", "_js", "_low", "_most", "_subject", "_window", "buffer", "seq", "shard")
+    __slots__ = ("_goal", "_js", "_low", "_most", "_subject", "_window", "buffer", "ordered", "seq", "shard")
 
     def __init__(self, js: LogReads, shard: int, subject: str, seq: int, goal: int, *, chunk: int) -> None:
         self._js = js
@@ -117,6 +140,7 @@ class BackwardReader:
         self.shard = shard
         self.seq = seq
         self.buffer: list[FeedCommit] = []
+        self.ordered = True
 
     @property
     def has_more(self) -> bool:
@@ -145,7 +169,8 @@ class BackwardReader:
             self._low = low if there == len(kept) else kept[0].seq
             fitting = self._window * self._most // max(there, 1)
             self._window = min(self._window * _GROWTH, max(self._most, fitting))
-            self.buffer.extend(decode_feed_commit(stored, self.shard) for stored in reversed(kept))
+            self.buffer += [decode_feed_commit(stored, self.shard) for stored in reversed(kept)]
+            self.ordered = is_ordered(self.buffer, backwards=True)
 
     async def _piece(self, low: int) -> tuple[deque[StoredMessage], int]:
         # The last messages of the window; there may be any number before them.

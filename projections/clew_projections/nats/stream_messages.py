@@ -193,7 +193,8 @@ def parse_headers(raw: bytes) -> dict[str, str]:
 
 def microseconds(stamp: str) -> int:
     """Convert a timestamp of the server (RFC 3339 in UTC, up to nine decimals) to microseconds since 1970."""
-    return _second(stamp[:19]) * 1_000_000 + int(stamp[20:-1][:6].ljust(6, "0"))
+    fraction = stamp[20:26] if len(stamp) > 26 else stamp[20:-1].ljust(6, "0")
+    return _second(stamp[:19]) * 1_000_000 + int(fraction)
 
 
 @lru_cache(1024)
