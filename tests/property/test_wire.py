@@ -273,7 +273,7 @@ def test_a_page_is_what_its_messages_are_one_by_one_however_it_is_cut(
         for seq, (lines, more, body) in enumerate(stored, start=1)
     ]
     end = Reply(b"NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\n\r\n", b"")
-    stream = b"".join(announced((b"inbox.7", b"", *each[:2]), 2) for each in (*one_by_one, end))
+    stream = b"".join(announced((b"inbox.7", b"", each.head, each.data), 2) for each in (*one_by_one, end))
 
     async def read() -> list[Reply]:
         client, asked = Noted(), PendingRequest("a", "inbox.7", asyncio.get_running_loop().create_future(), many=True)
@@ -284,7 +284,7 @@ def test_a_page_is_what_its_messages_are_one_by_one_however_it_is_cut(
         return await asked.answers
 
     *page, last = asyncio.run(read())
-    assert [each[:2] for each in (*page, last)] == [each[:2] for each in (*one_by_one, end)]
+    assert [(each.head, each.data) for each in (*page, last)] == [(each.head, each.data) for each in (*one_by_one, end)]
     assert decode_page(page, "a.b") == decode_page(one_by_one, "a.b")
 
 

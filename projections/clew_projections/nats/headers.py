@@ -90,8 +90,8 @@ def description_of(block: bytes) -> str:
 
 
 _STORED: Final = re.compile(
-    rb"\r\nNats-Subject: ([^\s]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\s]+)\r\n"
-    rb"(?:Nats-Num-Pending: (\d+)\r\nNats-Last-Sequence: (\d+)\r\n)?\r\n\Z"
+    rb"\r\nNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\r]+)\r\n"
+    rb"(?:Nats-Num-Pending: ([^\r]+)\r\nNats-Last-Sequence: ([^\r]+)\r\n)?\r\n\Z"
 )
 _SUBJECT: Final = b"\r\nNats-Subject: "
 _PLACES: Final = {

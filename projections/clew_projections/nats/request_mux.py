@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
+from msgspec import Struct
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
@@ -21,7 +22,7 @@ from clew_events.nats_client import Violation, no_publish, no_replies
 from clew_projections.nats.headers import BEGIN, Appended, read_appended, status_of
 from clew_projections.nats.lean_client import LeanClient
 
-_LINE: Final = re.compile(rb"HMSG ([^\s]+) \d+ (\d+) (\d+)\r\n" + re.escape(BEGIN))
+_SIZES: Final = re.compile(rb"\d+ (\d+) (\d+)\r\n" + re.escape(BEGIN))
 END_OF_BATCH: Final = "204"
 NO_RESPONDERS: Final = "503"
 NO_RESPONDERS_CODE: Final = "no_responders"
@@ -45,7 +46,7 @@ class NotPermitted(Unavailable):
     default_code = "not_permitted"
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True, gc=False):
     """A raw reply: its header block, which may be empty, and its body.
 
     ``appended`` has what the server appended to the block, where that is known already.
@@ -67,11 +68,12 @@ class Request(NamedTuple):
 class PendingRequest:
     """A request that waits for its only reply, or for the last of many."""
 
-    __slots__ = ("answers", "inbox", "many", "replies", "subject")
+    __slots__ = ("_announced", "answers", "inbox", "many", "replies", "subject")
 
     def __init__(self, subject: str, inbox: str, answers: asyncio.Future[list[Reply]], *, many: bool) -> None:
         self.subject = subject
         self.inbox = inbox.encode()
+        self._announced = b"HMSG %b " % self.inbox
         self.answers = answers
         self.many = many
         self.replies: list[Reply] = []
@@ -87,10 +89,10 @@ class PendingRequest:
 
         What it leaves, such as the end of a batch or an unusual header, is taken one by one.
         """
-        line, end = _LINE.match, len(data)
-        while (found := line(data, at)) is not None and found[1] == self.inbox:
+        announced, sizes, end = self._announced, _SIZES.match, len(data)
+        while data.startswith(announced, at) and (found := sizes(data, at + len(announced))) is not None:
             start = found.end() - len(BEGIN)
-            body, stop = start + int(found[2]), start + int(found[3])
+            body, stop = start + int(found[1]), start + int(found[2])
             if stop + 2 > end or (known := read_appended(data, start, body)) is None:
                 break
             self.replies.append(Reply(data[start:body], data[body:stop], known))

@@ -169,19 +169,20 @@ def decode_page(replies: Sequence[Reply], subject: str) -> list[StoredMessage] |
     page: list[StoredMessage] = []
     before = b"0"
     for reply in replies:
-        if (known := reply.appended) is not None:
-            each = StoredMessage(int(known[1]), known[0].decode(), reply.data, Headers(reply.head, known))
-            previous, before_next = known[4], known[1]
+        known = reply.appended
+        if known is not None:
+            previous, following = known[4], known[1]
+            each = StoredMessage(int(following), known[0].decode(), reply.data, Headers(reply.head, known))
         else:
             decoded = decode_stored(reply, subject)
             if decoded is None:
                 break
             each = decoded
-            previous, before_next = (each.headers.get("Nats-Last-Sequence") or "").encode(), b"%d" % each.seq
+            previous, following = (each.headers.get("Nats-Last-Sequence") or "").encode(), b"%d" % each.seq
         if previous != before:
             return None
         page.append(each)
-        before = before_next
+        before = following
     return page
 
 
