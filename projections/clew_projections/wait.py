@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from logging import Logger
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
@@ -47,14 +50,14 @@ async def run_until_first(*work: Coroutine[None, None, object]) -> None:
             task.result()
 
 
-async def run_all(*work: Coroutine[None, None, object]) -> None:
+async def run_all(*work: Coroutine[None, None, T]) -> list[T]:
     """Run coroutines side by side until all have ended, or until one raises; then cancel the others and wait for them.
 
-    Raises what the first of them raised.
+    Returns what they returned, in their order. Raises what the first of them raised.
     """
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
-        await asyncio.gather(*tasks)
+        return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()

@@ -24,6 +24,7 @@ from clew_projections.nats import replica_reads
 from clew_projections.nats.replica_reads import whole
 from clew_projections.nats.stream_messages import StoredMessage, StreamState
 from clew_projections.views import parent_in
+from clew_projections.wait import run_all
 
 AT_ONCE: Final = 10_000
 """Broken threads whose histories are in memory at once for diagnosis."""
@@ -55,6 +56,9 @@ class Verification(Struct, frozen=True, kw_only=True):
             findings=self.findings + other.findings,
             covered=self.covered + other.covered,
         )
+
+
+NOTHING_FOUND: Final = Verification(threads=0, commits=0, findings=())
 
 
 class EvidenceReader(Protocol):
@@ -113,12 +117,10 @@ class Verifier:
             Unavailable: the log does not answer.
         """
         extents = extents or await self.extents()
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self.shard(shard, reach, tenant, progress=progress))
-                for shard, reach in enumerate(extents)
-            ]
-        return sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
+        found = await run_all(
+            *(self.shard(shard, reach, tenant, progress=progress) for shard, reach in enumerate(extents))
+        )
+        return sum(found, NOTHING_FOUND)
 
     async def shard(self, shard: int, reach: StreamState, tenant: str | None, *, progress: Progress) -> Verification:
         """Verify every chain of a shard, or of a tenant in it.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,11 +19,20 @@ from clew_projections.integrity.checkpoint_comparison import (
     shard_statement,
 )
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.verify import Progress, Verification, Verifier, find_damage, find_removed
+from clew_projections.integrity.verify import (
+    NOTHING_FOUND,
+    Progress,
+    Verification,
+    Verifier,
+    find_damage,
+    find_removed,
+)
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StreamState
 from clew_projections.packs.check import Mark
+from clew_projections.wait import run_all
 from clew_services.checkpoints.ledger import Ledger
+from clew_services.checkpoints.shard_processes import ShardProcesses
 from clew_services.checkpoints.signed_checkpoint import SignedNote
 
 
@@ -37,13 +46,24 @@ class _Walk(Struct):
 
 
 class Comparison:
-    """Verifies a log, and compares it with checkpoints, whose signatures the caller has verified."""
+    """Verifies a log, and compares it with checkpoints, whose signatures the caller has verified.
 
-    def __init__(self, js: JetStream, ledger: Ledger, verifier: Verifier, shards: int) -> None:
+    A whole log is divided among ``processes``, if there are any.
+    """
+
+    def __init__(
+        self,
+        js: JetStream,
+        ledger: Ledger,
+        verifier: Verifier,
+        shards: int,
+        processes: ShardProcesses | None = None,
+    ) -> None:
         self._js = js
         self._ledger = ledger
         self._verifier = verifier
         self._shards = shards
+        self._processes = processes
 
     async def compare(
         self,
@@ -82,13 +102,31 @@ class Comparison:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._shard(shard, marks, extent, tenant, progress))
-                for shard, extent in enumerate(extents)
-            ]
-        verification = sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
+        processes = self._processes
+        own, *others = processes.divide(extents) if processes is not None else [range(len(extents))]
+        found = await run_all(
+            self.shards(own, marks, extents, tenant=tenant, progress=progress),
+            *(processes.verify(part, marks, extents, tenant, progress) for part in others if processes is not None),
+        )
+        by_shard = [each for part in zip((own, *others), found, strict=True) for each in zip(*part, strict=True)]
+        verification = sum((verified for _, verified in sorted(by_shard, key=itemgetter(0))), NOTHING_FOUND)
         return replace(verification, findings=(*self._of_others(marks), *verification.findings))
+
+    async def shards(
+        self,
+        shards: Sequence[int],
+        marks: Sequence[Mark],
+        extents: Sequence[StreamState],
+        *,
+        tenant: str | None,
+        progress: Progress,
+    ) -> Sequence[Verification]:
+        """Verify some shards in this process, and compare them with checkpoints.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        return await run_all(*(self._shard(shard, marks, extents[shard], tenant, progress) for shard in shards))
 
     async def thread(
         self,

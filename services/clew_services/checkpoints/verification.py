@@ -23,6 +23,7 @@ from clew_services.checkpoints.chain import CheckpointChain, read_newest, walk_c
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.shard_processes import ShardProcesses
 from clew_services.open_deployment import OpenDeployment
 
 Begin = Callable[[int], Progress]
@@ -114,14 +115,18 @@ def _marks(walked: CheckpointChain) -> list[Mark]:
 
 
 def compose_verifier(
-    opened: OpenDeployment, threads: Bucket, evidence: EvidenceReader, index: Path | None = None
+    opened: OpenDeployment,
+    threads: Bucket,
+    evidence: EvidenceReader,
+    index: Path | None = None,
+    processes: ShardProcesses | None = None,
 ) -> RecordVerifier:
     """Verifies a deployment by its chains, its checkpoints, the views in ``threads``, and the file of an index.
 
-    ``evidence`` is what explains that contents are gone.
+    ``evidence`` is what explains that contents are gone. A whole log is divided among ``processes``, if there are any.
     """
     js, shards = opened.js, opened.shards
     proof = IndexProof(index, opened.histories()) if index is not None else None
     verifier = Verifier(js, shards, evidence)
-    comparison = Comparison(js, Ledger(js), verifier, shards)
+    comparison = Comparison(js, Ledger(js), verifier, shards, processes)
     return RecordVerifier(js, shards, verifier, comparison, Witnesses(threads, shards, proof))

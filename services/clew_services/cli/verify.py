@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from clew_events.subjects import Address
+from clew_events.subjects import MAX_SHARDS, Address
 from clew_projections.generations.record import Alias
 from clew_projections.integrity.verify import Verifier
 from clew_projections.kv.bucket import Bucket
@@ -17,6 +17,7 @@ from clew_services.checkpoints.chain import walk_chain
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.shard_processes import Login, ShardProcesses
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read, read_kept, verify_note
 from clew_services.checkpoints.verification import Verification, compose_verifier
 from clew_services.cli import check_report, options, output
@@ -39,6 +40,11 @@ from clew_services.settings import Settings
 )
 @verifier_keys
 @options.pack
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MAX_SHARDS),
+    help="How many processes verify shards side by side.  [default: one for each core, for a long log]",
+)
 @options.index
 @options.query_options_with_data
 def command(
@@ -48,6 +54,7 @@ def command(
     against: Path | None,
     keys: tuple[str, ...],
     pack: Path | None,
+    processes: int | None,
     data: str,
     index: str,
     tenant: str,
@@ -69,6 +76,8 @@ def command(
     With --pack, an audit pack is verified without a server: every byte, every chain, and that both match the pack's
     checkpoint. With --key there must be a checkpoint, signed with that key.
     """
+    if processes is not None and (thread is not None or pack is not None):
+        raise click.UsageError("--processes is for many shards: omit THREAD and --pack")
     if pack is not None:
         if thread is not None or everything:
             raise click.UsageError("--pack verifies the whole pack: omit THREAD and --all")
@@ -76,15 +85,24 @@ def command(
         _check_pack(pack, against, keys, as_json=as_json)
         return
     trusted = {key.id: key for key in map(key_from, keys)}
+    login = Login(*options.nats_login(nats), options.reply_prefix(), tuple(map(str, trusted.values())))
+    helpers = ShardProcesses(login, processes)
     if against is not None:
         if thread is not None:
             raise click.UsageError("--against verifies everything: omit THREAD")
         check_report.check_all_tenants("--against")
-        verification = _compare(nats, against, trusted)
+        verification = _compare(nats, against, trusted, helpers)
     else:
         root = Settings(data=data, index=index).index_folder
         address = check_report.choose(thread, tenant, everything)
-        verification = _verify(nats, address, None if everything else tenant, trusted, root)
+        verification = _verify(
+            nats,
+            address,
+            tenant=None if everything else tenant,
+            trusted=trusted,
+            root=root,
+            processes=helpers,
+        )
     verified, walked = verification.verified, verification.walked
     every = everything or against is not None
     summary = {"threads": verified.threads, "commits": verified.commits}
@@ -126,13 +144,19 @@ def _checkpoint_verdict(
 
 
 def _verify(
-    nats: str, address: Address | None, tenant: str | None, trusted: Mapping[str, VerifierKey], root: Path
+    nats: str,
+    address: Address | None,
+    *,
+    tenant: str | None,
+    trusted: Mapping[str, VerifierKey],
+    root: Path,
+    processes: ShardProcesses,
 ) -> Verification:
     async def check(opened: OpenDeployment) -> Verification:
         record = (await Alias(opened.js).read_record()).record
         threads = Bucket(opened.js, bucket_names(record.live)[0], replicated=opened.replicated)
         evidence = StoredEvidence(opened.js, trusted)
-        verifier = compose_verifier(opened, threads, evidence, check_report.index_of(opened, root))
+        verifier = compose_verifier(opened, threads, evidence, check_report.index_of(opened, root), processes)
         with check_report.count_up("verifying") as begin:
             if address is not None:
                 return await verifier.thread(address, trusted, begin)
@@ -141,7 +165,7 @@ def _verify(
     return look(nats, check)
 
 
-def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verification:
+def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey], processes: ShardProcesses) -> Verification:
     kept = read_kept(file.read_bytes())
     signed = _find_signed(kept.checkpoint.encode(), trusted or {"": VerifierKey.parse(kept.key)})
 
@@ -150,7 +174,7 @@ def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verif
         verifier = Verifier(opened.js, opened.shards, StoredEvidence(opened.js, trusted))
         extents = await verifier.extents()
         with check_report.count_to("verifying", sum(extent.messages for extent in extents)) as progress:
-            comparison = Comparison(opened.js, Ledger(opened.js), verifier, opened.shards)
+            comparison = Comparison(opened.js, Ledger(opened.js), verifier, opened.shards, processes)
             verified = await comparison.compare(signed, kept.heads, extents, newest=walked.newest, progress=progress)
         return Verification(verified, walked, ())
 
