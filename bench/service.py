@@ -118,13 +118,13 @@ def by_process(root: int) -> dict[int, str]:
 
 
 def memory(root: int) -> dict[str, float]:
-    """Resident megabytes of a process and its descendants, by what they are (Linux)."""
+    """Megabytes of a process and its descendants, by what they are; of what several share, each has its part (Linux)."""
     found: dict[str, float] = {}
     for pid, name in by_process(root).items():
         with contextlib.suppress(OSError, StopIteration):
-            status = Path(f"/proc/{pid}/status").read_text().splitlines()
-            resident = next(line for line in status if line.startswith("VmRSS"))
-            found[name] = int(resident.split()[1]) / 1024
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            resident = next(line for line in lines if line.startswith("Pss:"))
+            found[name] = found.get(name, 0.0) + int(resident.split()[1]) / 1024
     return found
 
 

@@ -94,7 +94,8 @@ class NatsSecurity(Struct, frozen=True, kw_only=True):
             self.identity()
         if self.password_file:
             self.password()
-        self.tls()
+        if self.wants_tls:  # the authorities that the system trusts take 30 ms to read
+            self.tls()
 
     def identity(self) -> Identity | None:
         """The identity in ``creds`` or ``nkey``; None without either.

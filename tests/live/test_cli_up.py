@@ -26,7 +26,8 @@ from support.ports import free_port
 from support.up import CLEW, Up, await_end, clew, environment, processes_of, running_up
 from support.waiting import PATIENCE, eventually, wait_until
 
-PARTS = ("nats-server", "serve api", "serve commands query", "serve projector erasure retention", "serve index")
+SERVED = ("serve api", "serve commands query", "serve projector erasure retention", "serve index")
+PARTS = ("nats-server", *SERVED)
 
 
 def sdk(up: Up) -> openai.OpenAI:
@@ -105,7 +106,7 @@ def test_however_it_is_stopped_nothing_is_left_running_and_a_restart_has_it_all(
             assert [metadata(up, thread) for thread in threads] == [{"kept": "yes"} for _ in threads]
             threads.append(created(up))
             parts = up.children()
-            assert set(parts) == set(PARTS)
+            assert set(parts) == {*PARTS, "fork-server"}
             left = [*parts.values()]
             killed = number is signal.SIGKILL
             assert up.stop(number) == (-number if killed else 0), up.errors
@@ -128,6 +129,29 @@ def test_a_killed_part_comes_back_where_it_was_and_nothing_acknowledged_is_lost(
             assert f"{part} ended unexpectedly" in up.errors
         assert up.stop() == 0
         assert up.errors.count("ended unexpectedly") == len(PARTS)
+
+
+def test_parts_come_back_where_the_fork_server_is_gone_too(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        parts = up.children()
+        os.kill(parts.pop("fork-server"), signal.SIGKILL)
+        os.kill(parts["serve index"], signal.SIGKILL)
+        up.await_again("serve index", parts.pop("serve index"))
+        wait_until(lambda: "serve index runs again" in up.errors, why=lambda: up.errors)
+        assert "there is no fork server any more" in up.errors
+        assert parts.items() <= up.children().items()
+        assert metadata(up, created(up)) == {"kept": "yes"}
+        assert up.stop() == 0
+
+
+def test_the_fork_server_has_one_thread_and_nothing_open_but_its_socket(up: Up) -> None:
+    process = Path(f"/proc/{up.children()['fork-server']}")
+    assert len(list((process / "task").iterdir())) == 1
+    opened = [str(each.readlink()) for each in (process / "fd").iterdir() if int(each.name) > 2]
+    assert [each.partition(":")[0] for each in opened] == ["socket"]
+    parts = [up.children()[part] for part in SERVED]
+    assert {Path(f"/proc/{pid}/fd/0").readlink() for pid in parts} == {Path(os.devnull)}
+    assert [os.getsid(pid) for pid in parts] == parts
 
 
 def test_a_folder_in_use_is_refused_and_its_user_named(up: Up) -> None:
@@ -153,7 +177,7 @@ def test_a_taken_port_is_named_with_its_remedy_and_nothing_is_left_running(tmp_p
 
 def test_a_nats_server_elsewhere_is_used_if_there_is_one(up: Up, tmp_path: Path) -> None:
     with running_up(tmp_path / "other", env={"CLEW_NATS": up.nats_url}) as second:
-        assert set(second.children()) == set(PARTS[1:])
+        assert set(second.children()) == {*SERVED, "fork-server"}
         assert metadata(up, created(second)) == {"kept": "yes"}
 
 

@@ -65,7 +65,8 @@ def serving(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], Api
 
 
 def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in found if b"\0serve\0" in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
 def listening(port: int, pids: Sequence[int]) -> int:
@@ -123,7 +124,7 @@ def test_all_of_clew_comes_with_as_many_workers_as_are_asked_for(up: Up) -> None
     assert {"serve api"} == {name for name in parts if "api" in name}
     address = up.base_url.removeprefix("http://").removesuffix("/v1")
     eventually_listening(up.process.pid, int(address.rpartition(":")[2]), 2)
-    workers = [pid for pid in children(up.process.pid) if b"\0api" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    workers = [pid for pid in children(up.process.pid) if b"\0api\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(workers) == 2
     api = Api(address, up.api_key)
     status, thread = api.ask("POST", "/v1/threads", {"metadata": {"a": "b"}})

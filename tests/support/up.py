@@ -70,12 +70,14 @@ class Up:
         return self._errors.read_text()
 
     def children(self) -> dict[str, int]:
-        """The process ids of its parts: ``nats-server`` and ``serve ROLE...``."""
+        """The process ids of its parts: ``nats-server``, ``fork-server`` and ``serve ROLE...``."""
         found = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             with contextlib.suppress(OSError):
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-                if "serve" in line:
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+                if line[-1] == "fork-server":
+                    found["fork-server"] = int(pid)
+                elif "serve" in line:
                     found[" ".join(line[line.index("serve") :])] = int(pid)
                 elif line and Path(line[0]).name == "nats-server":  # who has just died has no line any more
                     found["nats-server"] = int(pid)

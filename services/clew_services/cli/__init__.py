@@ -19,6 +19,8 @@ from clew_services.cli.exit import report_errors
 from clew_services.cli.terminal import echo
 from clew_services.main import load_commands
 
+__all__ = ["main"]
+
 _COMMANDS = {
     "up": "Run all of Clew on this machine, on an embedded NATS server.",
     "init": "Create a deployment's streams, buckets and consumers on a NATS server.",

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from clew_services.cli import options
+from clew_services.cli import main, options
 from clew_services.cli.logs import log_to_stderr
+from clew_services.process.fork_server import fork_server
 from clew_services.process.serve import ROLES, Role, serve
 from clew_services.process.supervisor import serve_workers
 from clew_services.settings import Settings
@@ -30,7 +31,8 @@ def command(roles: Sequence[Role], **chosen: str | int) -> None:
     log_to_stderr(str(chosen["log"]))
     settings, wanted = msgspec.convert(chosen, Settings), tuple(dict.fromkeys(roles))
     if settings.workers > 1:
-        asyncio.run(serve_workers(wanted, settings))
+        with fork_server(main) as launch:
+            asyncio.run(serve_workers(wanted, settings, launch))
         return
     running = serve(wanted, settings)
     if sys.platform == "win32":

@@ -8,11 +8,12 @@ import click
 import msgspec
 
 from clew_services.api_keys import Keys
-from clew_services.cli import options
+from clew_services.cli import main, options
 from clew_services.cli.logs import log_to_stderr
 from clew_services.cli.terminal import echo, echo_json
 from clew_services.host import nats_url
 from clew_services.process import up
+from clew_services.process.fork_server import fork_server
 from clew_services.settings import Settings
 
 
@@ -40,4 +41,5 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
         if settings.embedded_port is not None:
             echo(f"nats url    with the password for streams and buckets, kept in {running.data}/{nats_url.FILE}")
 
-    asyncio.run(up.run(settings, ready, accept_loss))
+    with fork_server(main) as launch:
+        asyncio.run(up.run(settings, launch, ready, accept_loss))

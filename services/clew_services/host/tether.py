@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from signal import SIGKILL, Signals
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def tether_command(command: Sequence[str], signal: Signals = SIGKILL) -> list[str]:
@@ -25,16 +26,25 @@ def tether_command(command: Sequence[str], signal: Signals = SIGKILL) -> list[st
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(signal)), *command]
 
 
-def _become(parent: int, signal: int, command: list[str]) -> None:
-    import ctypes  # noqa: PLC0415 - only the script needs it, and the import is slow
-
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+def end_with(parent: int, signal: int) -> None:
+    """Have the kernel send this process a signal when its parent dies, or end it if that has died already (Linux)."""
+    if _prctl(_PR_SET_PDEATHSIG, signal) != 0:
+        raise OSError("the kernel does not watch the parent process")
     if os.getppid() != parent:
-        raise SystemExit(1)  # the parent died before it could be watched
-    os.execv(command[0], command)  # noqa: S606 - no shell is needed
+        raise SystemExit(1)
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of grandchildren whose parent has ended; whether the kernel does that (Linux)."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
+
+
+def _prctl(option: int, value: int) -> int:
+    import ctypes  # noqa: PLC0415 - the import is slow
+
+    return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0))
 
 
 if __name__ == "__main__":
-    _become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    end_with(int(sys.argv[1]), int(sys.argv[2]))
+    os.execv(sys.argv[3], sys.argv[3:])  # noqa: S606 - no shell is needed

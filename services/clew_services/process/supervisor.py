@@ -9,9 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
@@ -20,10 +18,10 @@ from typing import Final, Protocol
 from clew_events.backoff import delays
 from clew_services.host import CannotStart
 from clew_services.host.ports import SHARES, refuse_taken
-from clew_services.host.terminate import signal, terminate
-from clew_services.host.tether import tether_command
+from clew_services.host.terminate import Child, signal, terminate
 from clew_services.metrics import counter_files
 from clew_services.process import readiness
+from clew_services.process.fork_server import Launch
 from clew_services.settings import Settings
 
 DRAIN: Final = 20.0
@@ -60,17 +58,20 @@ class Part(Protocol):
 class ServiceProcess:
     """``clew serve ROLE...`` as a child process that ends with this one.
 
-    ``environment`` is its whole environment; ``facts`` is its announcement when it was ready. ``number`` distinguishes
-    workers with the same roles.
+    ``launch`` starts it, and ``environment`` is its whole environment; ``facts`` is its announcement when it was ready.
+    ``number`` distinguishes workers with the same roles.
     """
 
-    def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str], *, number: int | None = None) -> None:
+    def __init__(
+        self, launch: Launch, roles: tuple[str, ...], environment: Mapping[str, str], *, number: int | None = None
+    ) -> None:
         which = () if number is None else (str(number),)
         self.name = " ".join(("serve", *roles, *which))
         self.environment = {**environment, counter_files.PROCESS: "-".join((*roles, *which))}
         self.facts: dict[str, str] = {}
+        self._launch = launch
         self._roles = roles
-        self._process: Process | None = None
+        self._process: Child | None = None
 
     async def start(self) -> None:
         """Start it and return when it is ready.
@@ -80,12 +81,8 @@ class ServiceProcess:
         """
         ours, theirs = os.pipe()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *tether_command([sys.executable, "-m", "clew_services.cli", "serve", *self._roles]),
-                env={**self.environment, readiness.VARIABLE: str(theirs)},
-                stdin=DEVNULL, pass_fds=(theirs,),
-                start_new_session=True,  # Ctrl-C goes to the parent, which shuts down in order
-            )  # fmt: skip
+            environment = {**self.environment, readiness.VARIABLE: str(theirs)}
+            self._process = await self._launch(self._roles, environment, theirs)
         finally:
             os.close(theirs)
         try:
@@ -173,12 +170,16 @@ _REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
 
 
 async def start_all(
-    roles: tuple[str, ...], environment: Mapping[str, str], count: int, start: Callable[[Part], Awaitable[None]]
+    launch: Launch,
+    roles: tuple[str, ...],
+    environment: Mapping[str, str],
+    count: int,
+    start: Callable[[Part], Awaitable[None]],
 ) -> dict[str, str]:
     """Start ``count`` workers, the first before the others; its announcement, such as the port that they share."""
     if count > 1:
         environment = {**environment, SHARES: "yes"}
-    first = ServiceProcess(roles, environment, number=1 if count > 1 else None)
+    first = ServiceProcess(launch, roles, environment, number=1 if count > 1 else None)
     await start(first)
     shared = {"CLEW_HTTP": first.facts["http"]} if "http" in first.facts else {}
     # Clients know the port from now on, so a restarted worker must use it again.
@@ -186,12 +187,12 @@ async def start_all(
     # Only one process can listen on the metrics address; it serves the metrics of all.
     metrics = environment.get("CLEW_METRICS", "on")
     environment_of_others = {**environment, **shared, "CLEW_METRICS": metrics if metrics == "on" else "off"}
-    others = [ServiceProcess(roles, environment_of_others, number=number) for number in range(2, count + 1)]
+    others = [ServiceProcess(launch, roles, environment_of_others, number=number) for number in range(2, count + 1)]
     await asyncio.gather(*(start(worker) for worker in others))
     return first.facts
 
 
-async def serve_workers(roles: Sequence[str], settings: Settings) -> None:
+async def serve_workers(roles: Sequence[str], settings: Settings, launch: Launch) -> None:
     """Run ``settings.workers`` processes with these roles until a signal; one that dies is restarted.
 
     Raises:
@@ -215,7 +216,7 @@ async def serve_workers(roles: Sequence[str], settings: Settings) -> None:
             **settings.environment,
             "CLEW_WORKERS": "1",
         }
-        facts = await start_all(tuple(roles), environment, settings.workers, start)
+        facts = await start_all(launch, tuple(roles), environment, settings.workers, start)
         if announce_to is not None:
             os.environ[readiness.VARIABLE] = announce_to
             readiness.announce_ready(facts)

@@ -1,8 +1,8 @@
 """``clew up``: all of Clew on one machine: a NATS server, and processes for NATS, HTTP, projections and the index.
 
 Four processes, because each can use a whole core: a request is decided and appended where it arrives. The projector and
-the indexer run at a lower priority, because a late projection makes no answer wrong. The parts are started in the order
-of their dependencies, and stopped in the reverse order.
+the indexer run at a lower priority, because a late projection makes no answer wrong. The parts are forked from one
+process, after the server, all at once, and stopped in the reverse order.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from clew_services.host.ports import refuse_taken
 from clew_services.metrics import counter_files
 from clew_services.nats_connection import connection
 from clew_services.process.disk_watch import watch_disk
+from clew_services.process.fork_server import Launch
 from clew_services.process.supervisor import Part, ServiceProcess, keep, start_all, until_signalled
 from clew_services.settings import Address, Settings
 from clew_services.tenant_list import TenantList
@@ -62,10 +63,12 @@ class Up(msgspec.Struct, frozen=True, kw_only=True):
     api_key_file: str | None = None
 
 
-async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Collection[str] = ()) -> None:
+async def run(
+    settings: Settings, launch: Launch, ready: Callable[[Up], None], accept_loss: Collection[str] = ()
+) -> None:
     """Run all parts until SIGINT, SIGTERM or SIGHUP, then stop them in order; a second signal kills the rest.
 
-    ``ready`` is called once, when the API answers. ``accept_loss`` is as for
+    ``launch`` starts the parts. ``ready`` is called once, when the API answers. ``accept_loss`` is as for
     :func:`clew_services.eventstore.provision.init`. Must be run by the main thread.
 
     Raises:
@@ -74,7 +77,7 @@ async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Coll
     """
     parts: list[Part] = []
     async with until_signalled(parts), contextlib.AsyncExitStack() as stack:
-        ready(await _start(settings, parts, stack, accept_loss))
+        ready(await _start(settings, launch, parts, stack, accept_loss))
         async with asyncio.TaskGroup() as keepers:
             for part in parts:
                 keepers.create_task(keep(part))
@@ -83,7 +86,11 @@ async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Coll
 
 
 async def _start(
-    settings: Settings, parts: list[Part], stack: contextlib.AsyncExitStack, accept_loss: Collection[str]
+    settings: Settings,
+    launch: Launch,
+    parts: list[Part],
+    stack: contextlib.AsyncExitStack,
+    accept_loss: Collection[str],
 ) -> Up:
     async def start(part: Part) -> None:
         parts.append(part)
@@ -133,8 +140,10 @@ async def _start(
     }
     # The API serves the metrics of all processes.
     others = {**environment, "CLEW_METRICS": "off"}
-    await asyncio.gather(*(start(ServiceProcess(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
-    facts = await start_all(OVER_HTTP, environment, settings.workers, start)
+    _, facts = await asyncio.gather(
+        asyncio.gather(*(start(ServiceProcess(launch, roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS))),
+        start_all(launch, OVER_HTTP, environment, settings.workers, start),
+    )
     address = Settings(http=facts["http"]).http_address
     await until_ready(address, tls=bool(settings.http_cert))
     return Up(
