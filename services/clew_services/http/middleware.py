@@ -24,6 +24,7 @@ from clew_services.http.auth import authenticate, check_api_version, check_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import Conditions
+from clew_services.http.protocol import write_whole
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
@@ -266,5 +267,6 @@ async def send_answer(send: Send, answer: Answer, request_id: str | None = None,
         _request_id_of(request_id or _request_id()),
         (b"content-length", b"%d" % len(answer.body)),
     ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    if not write_whole(send, answer.status, headers, answer.body):
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})

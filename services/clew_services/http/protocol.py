@@ -6,12 +6,19 @@ uvicorn reads HTTP with httptools, without such limits.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Final, NoReturn
 
 from msgspec import Struct
+from starlette.types import Send
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from clew_services.http import error_responses
@@ -248,6 +255,27 @@ class Connection(HttpToolsProtocol):
     def _close_after_answer(self) -> None:
         self._refused = True
         self.cycle.keep_alive = False
+
+
+def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Write an answer at once, and return whether that was possible; otherwise it is for ``send``.
+
+    uvicorn looks at each header by itself, and writes head and body apart: two system calls, and two packets.
+    """
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.scope["method"] == "HEAD":
+        return False
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
+        return False
+    lines = [*cycle.default_headers, *headers]
+    if HEADER_VALUE_RE.search(b"".join([value for _, value in lines])):
+        return False  # which uvicorn refuses
+    cycle.response_started = cycle.response_complete = True
+    head = b"".join([b"%b: %b\r\n" % line for line in lines])
+    cycle.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body))
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
 
 
 def _large_head() -> Answer:
