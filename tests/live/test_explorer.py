@@ -202,7 +202,7 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
 
 
 async def test_what_an_item_is_and_was_is_shown_and_who_replaced_it(stand: Stand) -> None:
-    call = '{"type":"function_call","id":"fc_1","eur":%d,"note":"<i>a</i>\\u202e"}'
+    call = '{"type":"function_call","id":"fc_1","eur":%d,"note":"<i>a</i>\\u202e","2":1.10,"1":9007199254740993}'
     items = (Raw(b'{"role":"system","content":"Pay by card."}'), Raw((call % 10).encode()))
     commands = (
         CreateThread(thread_id="conv_pay", items=items, actor="shop"),
@@ -216,6 +216,10 @@ async def test_what_an_item_is_and_was_is_shown_and_who_replaced_it(stand: Stand
         await page.get_by_role("link", name="conv_pay").click()
         await at(page, 3)
         await expect(page.locator(".message.is-deleted")).to_contain_text('"eur": 9999')
+        # Every digit, and the keys in their order, as they were given.
+        await page.get_by_role("button", name="Raw").click()
+        await expect(page.locator(".message.is-deleted")).to_contain_text('"2": 1.10, "1": 9007199254740993')
+        await page.get_by_role("button", name="Raw", pressed=True).click()
         await expect(page.locator(".message", has_text="Pay by card.").locator(".role")).to_have_text("system")
         await page.get_by_role("slider").press("ArrowLeft")
         await at(page, 2)

@@ -60,6 +60,55 @@ def test_an_event_without_words_of_its_own_is_called_by_its_name(tmp_path: Path)
     ]
 
 
+READ = """
+import { indented, parse, written } from "./json.js";
+import { readFileSync } from "node:fs";
+const texts = JSON.parse(readFileSync(0));
+const same = (text) => JSON.stringify(parse(text)) === JSON.stringify(JSON.parse(text));
+const plain = (text) => same(text) && indented(parse(text)) === JSON.stringify(JSON.parse(text), null, 2);
+console.log(JSON.stringify(texts.map((text) => [written(parse(text)), indented(parse(text)), plain(text)])));
+"""
+
+
+def read(folder: Path, texts: list[str]) -> list[tuple[str, str, bool]]:
+    (folder / "json.js").write_text((PAGE / "json.js").read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    (folder / "program.js").write_text(READ, encoding="utf-8")
+    assert NODE is not None
+    ran = subprocess.run(
+        [NODE, "program.js"],
+        cwd=folder,
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return [(said, lines, plain) for said, lines, plain in json.loads(ran.stdout)]
+
+
+def test_json_is_shown_digit_for_digit_and_key_for_key(tmp_path: Path) -> None:
+    text = '{"b":1.10,"2":9007199254740993,"1":[-0,1E400, {}],"s":"\\u00e9\\"{,","__proto__":[ ]}'
+    ((said, lines, _),) = read(tmp_path, [text])
+    assert said == text
+    assert "".join(each.strip() for each in lines.splitlines()).replace(": ", ":") == text.replace(" ", "")
+
+
+def test_json_without_oddities_is_read_as_browsers_read_it(tmp_path: Path) -> None:
+    texts = [
+        "1",
+        "true",
+        "null",
+        '"a"',
+        "[]",
+        " { } ",
+        '[1,[2,{"a":[{}]}],"b\\\\"]',
+        '{"a":{"b":null},"c":[""]}',
+        "[[[]]]",
+    ]
+    assert all(plain for _, _, plain in read(tmp_path, texts))
+
+
 ASKING = """
 import { readFileSync } from "node:fs";
 globalThis.location = { href: "http://clew/explorer" };
@@ -78,7 +127,8 @@ console.log(JSON.stringify([asked, said]));
 
 
 def test_an_id_of_dots_leads_nowhere_else(tmp_path: Path) -> None:
-    (tmp_path / "api.js").write_text((PAGE / "api.js").read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("api.js", "json.js"):
+        (tmp_path / name).write_text((PAGE / name).read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}', encoding="utf-8")
     (tmp_path / "program.js").write_text(ASKING, encoding="utf-8")
     assert NODE is not None

@@ -1,5 +1,7 @@
 // The API by the session of this browser, at the address that the page came from. Every answer is JSON.
 
+import { parse } from "./json.js";
+
 const HERE = new URL("v1/", new URL(".", location.href));
 const PATIENCE = 4;
 
@@ -13,10 +15,10 @@ export class Refused extends Error {
   }
 }
 
-/** Nothing answered. */
+/** Nothing answered, or not to the end. */
 export class Silent extends Error {
-  constructor() {
-    super("Clew does not answer at this address.");
+  constructor(message = "Clew does not answer at this address.") {
+    super(message);
   }
 }
 
@@ -35,13 +37,13 @@ export class Api {
   async get(path, parameters = {}, signal = undefined) {
     const answer = await this.#ask(path, parameters, { signal });
     const text = await arrived(answer.text());
-    return { value: JSON.parse(text), text, headers: answer.headers };
+    return { value: whole(text), text, headers: answer.headers };
   }
 
   /** Items rendered; each is given as JSON, and answered as a tree of elements and texts. */
   async render(items, signal = undefined) {
     const asking = { signal, method: "POST", body: `{"items":[${items.join(",")}]}`, headers: { "Content-Type": "application/json" } };
-    return arrived((await this.#ask("rendered_items", {}, asking)).json());
+    return whole(await arrived((await this.#ask("rendered_items", {}, asking)).text()));
   }
 
   /** Have something done, with a body if one is given; the answer's value. It is done once, however often it is sent. */
@@ -49,7 +51,7 @@ export class Api {
     const once = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
     const headers = { "Idempotency-Key": once, ...(body && { "Content-Type": "application/json" }) };
     const answer = await this.#ask(path, {}, { signal, method: "POST", headers, body: body && JSON.stringify(body) });
-    return arrived(answer.json());
+    return whole(await arrived(answer.text()));
   }
 
   /** In what the log is known to be another than it was; nothing if it is not, or if that cannot be asked from here. */
@@ -123,6 +125,14 @@ async function arrived(promise) {
     return await promise;
   } catch (fault) {
     throw fault.name === "AbortError" ? fault : new Silent();
+  }
+}
+
+function whole(text) {
+  try {
+    return parse(text);
+  } catch {
+    throw new Silent("The answer was cut off before its end.");
   }
 }
 

@@ -1,6 +1,7 @@
 // The chain, checked here: each commit's stored record and contents are hashed, and compared with what the API shows.
 import { brokenOff, path, Refused } from "./api.js";
 import { hexadecimal, included, noteOf } from "./inclusion.js";
+import { parse } from "./json.js";
 
 const PAGE = 500;
 
@@ -56,7 +57,7 @@ export async function walked(api, id, progress, signal) {
 /** The contents that a commit has lost: each by the items that it was about. */
 function missing({ stored, events }) {
   const [record, ...contents] = stored.split("\n");
-  const { seal, events: sealed } = JSON.parse(record);
+  const { seal, events: sealed } = parse(record);
   const items = events.map(({ item }) => (item ? [item] : []));
   return [[seal, items.flat()], ...sealed.map((each, place) => [each.seal, items[place]])].filter(([each], place) => each && !contents[place]).map(([, about]) => about);
 }
@@ -77,7 +78,7 @@ async function unlike(commit, tenant, hashed) {
       return `its record hashes to ${computed.slice(0, 12)}…, and it is stored as ${commit.hash.slice(0, 12)}…`;
     }
   }
-  const record = JSON.parse(line);
+  const record = parse(line);
   if (contents.length !== record.events.length + 2) return "it has more or fewer contents than its record says";
   for (const [place, sealed] of [record, ...record.events].entries()) {
     const content = contents[place];
@@ -87,7 +88,7 @@ async function unlike(commit, tenant, hashed) {
   }
   const stored = {
     command_id: record.id, thread_id: record.thread, n: record.n, at: record.at, actor: record.actor, by: record.by,
-    command: record.command, prev: record.prev, reason: contents[0] ? JSON.parse(contents[0]).reason : null,
+    command: record.command, prev: record.prev, reason: contents[0] ? parse(contents[0]).reason : null,
     events: record.events.map((event, place) => shown(event, contents[place + 1])),
   };
   for (const [name, value] of Object.entries(stored)) {
@@ -102,7 +103,7 @@ function shown({ seal, ...event }, content) {
     const { type: of, item, ordinal = null } = event;
     return item ? { type: "ErasedItemEvent", of, item, ordinal, seal } : { type: "ErasedThreadEvent", of, seal };
   }
-  const { salt, ...said } = content ? JSON.parse(content) : {};
+  const { salt, ...said } = content ? parse(content) : {};
   return { ...event, ...said };
 }
 

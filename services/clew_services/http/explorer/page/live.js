@@ -1,5 +1,6 @@
 // Live: the thread's commits as they happen. A reader who was cut off comes back, and asks what was missed.
 import { brokenOff, pause, Refused } from "./api.js";
+import { parse } from "./json.js";
 
 const QUIET = 45000; // the server says something every fifteen seconds
 const WAITS = [1000, 2000, 4000, 8000, 15000];
@@ -92,7 +93,7 @@ function events(took) {
     rest = lines.pop();
     for (const text of lines) {
       if (text === "") {
-        if (kind === "commit" && data.length) took(JSON.parse(data.join("\n")));
+        if (kind === "commit" && data.length) took(parse(data.join("\n")));
         kind = "";
         data = [];
       } else if (text.startsWith("event:")) kind = text.slice(6).trim();

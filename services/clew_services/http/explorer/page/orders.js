@@ -55,7 +55,7 @@ async function matches(api, id, thread, where, signal) {
   if (thread === null) return null;
   const itself = { id: { prefix: id }, created: { gte: thread.created_at, lt: thread.created_at + 1 } };
   try {
-    const query = JSON.stringify({ where: { and: [itself, JSON.parse(where)] }, limit: 100 });
+    const query = `{"where":{"and":[${JSON.stringify(itself)},${where}]},"limit":100}`;
     return (await api.get("threads", { query }, signal)).value.data.some((each) => each.id === id);
   } catch (fault) {
     if (brokenOff(fault)) throw fault;

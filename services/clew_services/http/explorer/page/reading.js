@@ -1,5 +1,6 @@
 // What threads say, to be read: rendered by the API, or raw. Elements are made of the trees that it answers, and of nothing else.
 import { h } from "./dom.js";
+import { written } from "./json.js";
 
 const TAGS = new Set(["a", "blockquote", "br", "code", "details", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s", "span", "strong", "summary", "table", "tbody", "td", "th", "thead", "tr", "ul"]);
 const LINK = /^(https?|mailto):/i;
@@ -16,7 +17,7 @@ export function reading(api) {
 
   /** A place with an item as it is, until it is there rendered. */
   function place(item, as, raw) {
-    const said = JSON.stringify(item);
+    const said = written(item);
     const element = h("div", { class: "read" }, raw());
     if (isRaw() || as.length > LONGEST) return element;
     if (trees.has(said)) return show(element, trees.get(said));

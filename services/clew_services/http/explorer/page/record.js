@@ -1,5 +1,6 @@
 // A commit as it stands on record: who asked for it, under which ids, between which hashes, and its events.
 import { copying, h } from "./dom.js";
+import { indented } from "./json.js";
 import { block, line } from "./text.js";
 import { exact } from "./times.js";
 
@@ -22,7 +23,7 @@ export function recordShown(commit, open, toggled) {
     { class: "record", open },
     h("summary", {}, `Commit ${commit.n} on record`),
     h("table", {}, h("tbody", {}, ...facts.filter(([, value]) => value).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))))),
-    block(JSON.stringify(commit.events, null, 2), "mono code"),
+    block(indented(commit.events), "mono code"),
   );
   element.addEventListener("toggle", () => toggled(element.open));
   return element;

@@ -1,6 +1,7 @@
 // The state at a moment: what its commit changed, metadata, tool resources and items as they were then.
 import { brokenOff, path, Refused } from "./api.js";
 import { copying, fill, h } from "./dom.js";
+import { indented, written } from "./json.js";
 import { failure, loading } from "./notices.js";
 import { isRaw, reading, setRaw } from "./reading.js";
 import { block, line } from "./text.js";
@@ -223,12 +224,12 @@ function contents(item) {
   if (erased === true && item.type === undefined && (content ?? []).length === 0) return { erased, as: "", shown: () => [] };
   const parts = typeof content === "string" ? [{ type: "text", text: content }] : content;
   if (type !== "message" || !Array.isArray(parts)) {
-    const as = JSON.stringify(item, null, 2);
+    const as = indented(item);
     return { as, text: as, shown: () => [block(as, "mono code")] };
   }
   const files = Array.isArray(attachments) && attachments.length > 0 && h("p", { class: "fine" }, "Attached: ", ...attachments.map((each) => h("code", {}, line(each?.file_id))));
-  const text = parts.map((each) => each?.text?.value ?? each?.text ?? JSON.stringify(each, null, 2)).join("\n\n");
-  return { role, text, as: JSON.stringify([role, parts, attachments ?? []]), shown: () => [...parts.map(part), files] };
+  const text = parts.map((each) => each?.text?.value ?? each?.text ?? indented(each)).join("\n\n");
+  return { role, text, as: written([role, parts, attachments ?? []]), shown: () => [...parts.map(part), files] };
 }
 
 function part(each) {
@@ -237,5 +238,5 @@ function part(each) {
   const where = each?.type === "image_url" ? each.image_url?.url : each?.image_file?.file_id;
   // Told, and never fetched: nothing outside learns that somebody looks.
   if (typeof where === "string") return h("p", { class: "fine" }, each.type === "image_url" ? "Image at " : "Image ", h("code", {}, line(where)));
-  return block(JSON.stringify(each, null, 2), "mono code");
+  return block(indented(each), "mono code");
 }
