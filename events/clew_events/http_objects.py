@@ -12,7 +12,7 @@ from clew_events.content import ExpiresAfter, Metadata
 from clew_events.errors import Fault
 from clew_events.events import Event
 from clew_events.items import Item
-from clew_events.list_reply import Count, Excerpt, Facet, Freshness
+from clew_events.list_reply import Count, Excerpt, Facet, FirstText, Freshness
 from clew_events.replies import MissingCommits
 
 
@@ -62,6 +62,7 @@ class ListedConversation(Conversation, frozen=True, kw_only=True):
     created_by: str
     updated_by: str
     excerpt: Excerpt | UnsetType = UNSET
+    first_text: FirstText | UnsetType = UNSET
 
 
 class Element(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +100,7 @@ class ConversationList(Struct, frozen=True, kw_only=True):
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None
+    actors: tuple[Facet, ...] | None = None
 
 
 class ConversationItem(Struct, frozen=True, kw_only=True):

@@ -163,7 +163,8 @@ class ListThreads(Request, frozen=True, kw_only=True):
     the newest such message of each thread. Without a search, the order is by ``created`` (the default) or ``updated``.
     ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; with ``before``
     alone it is the page right before that cursor. When ordered by ``created``, a thread's id also works. ``count`` adds
-    the number of all matching threads, and ``facets`` the most frequent values of metadata keys. ``at_least`` waits
+    the number of all matching threads, ``facets`` the most frequent values of metadata keys, and ``actors`` the most
+    frequent actors of first and latest commits. ``first_text`` adds to each thread how it begins. ``at_least`` waits
     until the index has reached a position ``<shard>-<sequence>``, or several with commas.
     """
 
@@ -177,6 +178,8 @@ class ListThreads(Request, frozen=True, kw_only=True):
     before: Annotated[str, Meta(max_length=512)] | None = None
     count: bool = False
     facets: Annotated[tuple[Key, ...], Meta(max_length=MAX_FACETS)] = ()
+    actors: bool = False
+    first_text: bool = False
     at_least: Positions | None = None
 
     @property

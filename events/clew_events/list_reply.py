@@ -33,11 +33,23 @@ class Excerpt(Struct, frozen=True, kw_only=True):
     forks: tuple[str, ...] | UnsetType = UNSET
 
 
+class FirstText(Struct, frozen=True, kw_only=True):
+    """How a thread begins: the first of its own messages, or other items, that has text, and the first 200 characters.
+
+    Of another item, ``message_id`` is its id, and ``role`` its type where it has no role. A fork begins with what was
+    said in it.
+    """
+
+    message_id: str
+    role: str
+    text: str
+
+
 class ListedThread(Thread, frozen=True, kw_only=True):
     """A thread in a list, with the values that lists are filtered and ordered by.
 
     ``updated_at`` is in Unix seconds, ``version`` is the number of the latest commit. ``message_count``
-    counts items of all types. Only a search has ``excerpt``.
+    counts items of all types. Only a search has ``excerpt``, and ``first_text`` is left out unless requested.
     """
 
     updated_at: int
@@ -46,6 +58,7 @@ class ListedThread(Thread, frozen=True, kw_only=True):
     created_by: str
     updated_by: str
     excerpt: Excerpt | UnsetType = UNSET
+    first_text: FirstText | UnsetType = UNSET
 
 
 class Count(Struct, frozen=True):
@@ -63,7 +76,7 @@ class FacetValue(Struct, frozen=True):
 
 
 class Facet(Struct, frozen=True, kw_only=True):
-    """The most frequent values of a metadata key. ``more`` is true if there are others.
+    """The most frequent values of a metadata key, or of ``created_by`` or ``updated_by``. ``more``: there are others.
 
     If not ``exact``, the numbers are those of 10,000 of the matching threads.
     """
@@ -85,8 +98,7 @@ class ThreadList(Struct, frozen=True, kw_only=True):
     """A page of threads. ``first_id`` and ``last_id`` are null if it is empty.
 
     ``next`` is the cursor of the next page (its ``after``), null on the last page; ``previous`` is that of the previous
-    page (its ``before``), null on the first page. ``count`` and ``facets`` are null
-    unless requested.
+    page (its ``before``), null on the first page. ``count``, ``facets`` and ``actors`` are null unless requested.
     """
 
     object: Literal["list"] = "list"
@@ -99,6 +111,7 @@ class ThreadList(Struct, frozen=True, kw_only=True):
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None
+    actors: tuple[Facet, ...] | None = None
 
 
 class FilterHold(Struct, frozen=True, kw_only=True):

@@ -12,13 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 from bench.listing import QUESTIONS, TENANT, commits
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.events import Event, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
 from clew_events.ids import item_id
-from clew_events.list_query import Condition, IdTest, ListThreads, MetadataTest
+from clew_events.list_query import Condition, IdTest, ListThreads, MetadataTest, NumberTest
+from clew_events.list_reply import Facet, FirstText
 from clew_projections.index import (
     INDEX_FORMAT,
     IndexReader,
@@ -164,6 +166,33 @@ def test_a_value_that_nobody_has_any_more_is_in_no_facet(writer: IndexWriter, re
     assert [(each.value, each.threads) for each in facets[0].values] == [("silver", 1)]
 
 
+def test_actors_are_counted_by_the_first_and_the_latest_commit(writer: IndexWriter, reader: IndexReader):
+    for thread, actor in (("thread_a", "shop"), ("thread_b", "shop"), ("thread_c", "bot")):
+        first, second = chain([CREATED], [added(1)], thread=thread)
+        changed = replace(second, commit=replace(second.commit, actor=actor))
+        writer.apply([replace(first, commit=replace(first.commit, actor="shop")), changed], {0: 2})
+    some = Condition(id=IdTest(prefix="thread_"), messages=NumberTest(gte=1))
+    for where in (None, some):
+        actors = reader.list("default", ListThreads(where=where, actors=True, limit=1)).actors
+        assert actors is not None
+        counted = {each.key: {value.value: value.threads for value in each.values} for each in actors}
+        assert counted == {"created_by": {"shop": 3}, "updated_by": {"shop": 2, "bot": 1}}
+    assert reader.list("nobody", ListThreads(actors=True)).actors == tuple(
+        Facet(key=key, values=(), more=False, exact=True) for key in ("created_by", "updated_by")
+    )
+    assert reader.list("default", ListThreads(count=True)).actors is None
+
+
+def test_a_thread_opens_with_the_first_text_that_is_left(writer: IndexWriter, reader: IndexReader):
+    gone = ItemDeleted(item=item_id(2, "made"), ordinal=2)
+    records = chain([CREATED, added(1, " \n"), added(2, "é" * 300)], [added(3, "And?")], [gone])
+    for applied, opening in ((2, (2, "é" * 200 + "…")), (3, (3, "And?"))):
+        writer.apply(records[:applied], {0: applied})
+        (thread,) = reader.list("default", ListThreads(first_text=True)).data
+        assert thread.first_text == FirstText(message_id=item_id(opening[0], "made"), role="user", text=opening[1])
+    assert reader.list("default", ListThreads()).data[0].first_text is UNSET
+
+
 TABLES = {
     2: "321016b024ba354c",
     3: "b96826e7605046cc",
@@ -290,5 +319,8 @@ def test_scripts_without_spaces_are_found_by_any_stretch(writer: IndexWriter, re
 
 def test_a_list_goes_out_as_what_it_is_read_as(writer: IndexWriter, reader: IndexReader):
     writer.apply(chain([CREATED, added(1, "refund")]), {0: 1})
-    for query in (ListThreads(), ListThreads(search="refund", count=True, facets=("plan",))):
+    for query in (
+        ListThreads(),
+        ListThreads(search="refund", count=True, facets=("plan",), actors=True, first_text=True),
+    ):
         assert msgspec.json.encode(reader.page("default", query)) == msgspec.json.encode(reader.list("default", query))

@@ -33,6 +33,8 @@ class ListOptions(TypedDict, total=False):
     before: str | None
     count: bool
     facets: tuple[str, ...]
+    actors: bool
+    first_text: bool
     at_least: Position | str | None
 
 
@@ -78,5 +80,7 @@ def build_query(options: ListOptions) -> ListThreads:
         before=options.get("before"),
         count=options.get("count", False),
         facets=tuple(options.get("facets", ())),
+        actors=options.get("actors", False),
+        first_text=options.get("first_text", False),
         at_least=positions_text(at_least) if isinstance(at_least, Position) else at_least,
     )

@@ -96,6 +96,7 @@ from clew_events.list_reply import (
     Facet,
     FacetValue,
     FilterHold,
+    FirstText,
     Freshness,
     HoldPage,
     ListedThread,
@@ -414,6 +415,7 @@ _LIST: Final = ThreadList(
                 role="user",
                 pieces=(Piece("Where is my "), Piece("parcel", match=True), Piece("?")),
             ),
+            first_text=FirstText(message_id=_MESSAGE, role="user", text="Where is my parcel?"),
         ),
     ),
     first_id=_THREAD,
@@ -424,6 +426,10 @@ _LIST: Final = ThreadList(
     fresh=_FRESH,
     count=Count(1, exact=True),
     facets=(Facet(key="order", values=(FacetValue("4711", 1),), more=False, exact=True),),
+    actors=(
+        Facet(key="created_by", values=(FacetValue("shop", 1),), more=False, exact=True),
+        Facet(key="updated_by", values=(FacetValue("bot", 1),), more=False, exact=True),
+    ),
 )
 _CHOSEN: Final = Condition(
     every=(
@@ -477,6 +483,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "ListThreads": (
         ListThreads(order_by="updated", limit=50),
         ListThreads(where=_CHOSEN, search="parcel", count=True, facets=("order",), at_least=f"{_SHARD}-17"),
+        ListThreads(actors=True, first_text=True),
     ),
     "ListMessages": (ListMessages(thread_id=_THREAD, limit=50, order="asc"),),
     "GetMessage": (GetMessage(thread_id=_THREAD, message_id=_MESSAGE),),

@@ -54,6 +54,7 @@ THREADS: Final = {
     "fresh": {"position": "0-17,1-4", "at": "2026-11-22T22:00:00Z"},
     "count": None,
     "facets": None,
+    "actors": None,
 }
 PAGE: Final = {
     "object": "list",

@@ -14,6 +14,7 @@ from msgspec import Raw
 from clew_events import items
 from clew_events.content import Message, Text
 from clew_events.events import ItemAdded, ItemReplaced, ordinal_of
+from clew_events.list_reply import FirstText
 from clew_projections.index.rows import micros
 from clew_projections.index.tokenizer import words_in
 from clew_projections.views import ItemView
@@ -27,6 +28,9 @@ _KNOWN: Final = 100_000
 TURN: Final = 2**63 - 1
 """The full-text index counts messages backwards, from here: what it reads first is the newest."""
 _PUT: Final = "INSERT INTO words (rowid, said) VALUES (?, ?)"
+_FIRST: Final = "SELECT id, role, text FROM message WHERE thread = ? ORDER BY ordinal LIMIT 1"
+LONGEST_FIRST: Final = 200
+"""Characters of a thread's first text in a list, at most."""
 _TAKE: Final = "INSERT INTO words (words, rowid, said) VALUES ('delete', ?, ?)"
 
 
@@ -51,6 +55,17 @@ def said_in(item: ItemView | ItemAdded | ItemReplaced) -> tuple[str, str]:
         return "user", ""
     fields = items.read_fields(item.body)
     return items.read_text(fields, "role") or items.type_of(item.body), "\n".join(items.searched_texts(item.body))
+
+
+def first_text_of(connection: sqlite3.Connection, thread: int) -> FirstText | None:
+    """Return how a thread begins; ``None`` if it has no text of its own."""
+    found = connection.execute(_FIRST, (thread,)).fetchone()
+    if found is None:
+        return None
+    item, role, text = found
+    return FirstText(
+        message_id=item, role=role, text=text if len(text) <= LONGEST_FIRST else f"{text[:LONGEST_FIRST]}…"
+    )
 
 
 def slot(at: datetime, thread: str, index: int) -> int:

@@ -11,7 +11,7 @@ from itertools import islice, takewhile
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.ids import is_thread_id
@@ -20,7 +20,8 @@ from clew_events.list_reply import Count, Facet, FacetValue, Freshness, HoldPage
 from clew_events.objects import HeldThread
 from clew_projections.index import list_page
 from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions, few_of_kind, find_few, where_of
-from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_excerpt
+from clew_projections.index.fts import first_text_of
+from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_texts
 from clew_projections.index.rows import holds_text, moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
@@ -160,13 +161,13 @@ class IndexReader:
             page = scan_page(self._connection, query, selection, span)
         else:
             page = list(islice(search.find_hits(query, span), query.limit + 1))
-        count, facets = None, None
-        if query.count or query.facets:
-            counter = Counter(self._connection, conditions, selection)
+        numbers = Numbers()
+        if query.count or query.facets or query.actors:
             everything = where is None and search is None
-            count, facets = counter.answer(search, everything=everything, count=query.count, facets=query.facets)
-        size = PageSize(room - len(_ENCODE(facets)))
-        data = tuple(takewhile(lambda thread: size.take(len(thread)), map(_encode_list, page[: query.limit])))
+            numbers = Counter(self._connection, conditions, selection).answer(query, search, everything=everything)
+        size = PageSize(room - len(_ENCODE((numbers.facets, numbers.actors))))
+        written = (self._write(query, found) for found in page[: query.limit])
+        data = tuple(takewhile(lambda thread: size.take(len(thread)), written))
         shown, more = page[: len(data)], len(page) > len(data)
         if span.goes_back:
             shown, data = shown[::-1], data[::-1]
@@ -179,9 +180,14 @@ class IndexReader:
             next=list_page.encode_place(query, _place_of(shown[-1])) if ended else None,
             previous=list_page.encode_place(query, _place_of(shown[0])) if begun else None,
             fresh=self._freshness(),
-            count=count,
-            facets=facets,
+            count=numbers.count,
+            facets=numbers.facets,
+            actors=numbers.actors,
         )
+
+    def _write(self, query: ListThreads, found: ScanHit | Hit) -> Raw:
+        first_text = first_text_of(self._connection, found.no) if query.first_text else None
+        return with_texts(listed_thread(found.shown), found.excerpt if isinstance(found, Hit) else None, first_text)
 
     def _place(self, tenant: int, query: ListThreads, param: str) -> Place | None:
         text: str | None = getattr(query, param)
@@ -251,11 +257,6 @@ def _check_order(query: ListThreads) -> None:
     raise Invalid(f"Invalid 'order_by': {why}.", param="order_by")
 
 
-def _encode_list(found: ScanHit | Hit) -> Raw:
-    shown = listed_thread(found.shown)
-    return Raw(shown) if isinstance(found, ScanHit) else with_excerpt(shown, found.excerpt)
-
-
 def _place_of(found: ScanHit | Hit) -> Place:
     return Place(found.time if isinstance(found, ScanHit) else found.message, found.id)
 
@@ -266,6 +267,14 @@ VALUES: Final = 20
 """The most values of a facet in an answer."""
 
 
+class Numbers(Struct, frozen=True):
+    """What a query has counted; ``None`` of what it does not ask for."""
+
+    count: Count | None = None
+    facets: tuple[Facet, ...] | None = None
+    actors: tuple[Facet, ...] | None = None
+
+
 class Counter:
     """Counts the threads of one query."""
 
@@ -274,14 +283,12 @@ class Counter:
         self._conditions = conditions
         self._selection = selection
 
-    def answer(
-        self, search: Search | None, *, everything: bool, count: bool, facets: tuple[str, ...]
-    ) -> tuple[Count | None, tuple[Facet, ...] | None]:
-        """Return the requested count and facets; ``everything`` if the query matches all threads."""
+    def answer(self, query: ListThreads, search: Search | None, *, everything: bool) -> Numbers:
+        """Return the count and the facets that a query requests; ``everything`` if it matches all threads."""
         kept = self._stored_count(everything=everything) if search is None else None
         numbers: list[int] = []
         exact = True
-        if (count and kept is None) or (facets and not everything):
+        if (query.count and kept is None) or ((query.facets or query.actors) and not everything):
             if search is not None:
                 numbers, exact = search.sample(MOST)
             else:
@@ -289,13 +296,16 @@ class Counter:
                 exact = len(numbers) <= MOST
                 del numbers[MOST:]
         counted = None
-        if count:
+        if query.count:
             counted = Count(kept, exact=True) if kept is not None else Count(len(numbers), exact)
-        if not facets:
-            return counted, None
-        if everything:
-            return counted, tuple(self._whole_facet(key) for key in facets)
-        return counted, tuple(self._facet(key, numbers, exact) for key in facets)
+
+        def read(name: str, key: int) -> Facet:
+            return self._whole_facet(name, key) if everything else self._facet(name, key, numbers, exact)
+
+        facets = tuple(read(name, self._conditions.key(name)) for name in query.facets)
+        names = {"created_by": False, "updated_by": True} if query.actors else {}
+        actors = tuple(read(name, self._conditions.actor_key(latest=latest)) for name, latest in names.items())
+        return Numbers(counted, facets or None, actors or None)
 
     def _stored_count(self, *, everything: bool) -> int | None:
         if everything:
@@ -303,20 +313,20 @@ class Counter:
         candidates = self._selection.candidates
         return candidates.threads if candidates is not None and candidates.whole else None
 
-    def _whole_facet(self, key: str) -> Facet:
+    def _whole_facet(self, name: str, key: int) -> Facet:
         found = self._connection.execute(
             "SELECT value, threads FROM term WHERE key = ? AND threads > 0 ORDER BY threads DESC, value LIMIT ?",
-            (self._conditions.key(key), VALUES + 1),
+            (key, VALUES + 1),
         ).fetchall()
-        return _facet(key, found, exact=True)
+        return _facet(name, found, exact=True)
 
-    def _facet(self, key: str, numbers: list[int], exact: bool) -> Facet:
+    def _facet(self, name: str, key: int, numbers: list[int], exact: bool) -> Facet:
         found = self._connection.execute(
             "SELECT v.value, count(*) FROM json_each(?) j CROSS JOIN pair p ON p.thread = j.value AND p.key = ? "
             "CROSS JOIN term v ON v.no = p.term GROUP BY v.no ORDER BY 2 DESC, 1 LIMIT ?",
-            (msgspec.json.encode(numbers).decode(), self._conditions.key(key), VALUES + 1),
+            (msgspec.json.encode(numbers).decode(), key, VALUES + 1),
         ).fetchall()
-        return _facet(key, found, exact=exact)
+        return _facet(name, found, exact=exact)
 
 
 def _facet(key: str, found: list[tuple[str, int]], *, exact: bool) -> Facet:

@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
-from clew_events.list_reply import Count, Excerpt, Facet, Freshness, ThreadList
+from clew_events.list_reply import Count, Excerpt, Facet, FirstText, Freshness, ThreadList
 from clew_projections.api_objects import NO_RESOURCES, RETRIEVED_NO_RESOURCES
 
 _PREFIX: Final = "page_"
@@ -100,6 +100,7 @@ class WrittenList(Struct, frozen=True, kw_only=True):
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None
+    actors: tuple[Facet, ...] | None = None
 
     def read(self) -> ThreadList:
         """Decode the list."""
@@ -117,6 +118,10 @@ _STORED, _SHOWN = (
 )
 
 
-def with_excerpt(shown: bytes, excerpt: Excerpt) -> Raw:
-    """Add a search excerpt to a listed thread."""
-    return Raw(b'%b,"excerpt":%b}' % (shown[:-1], _ENCODE_LIST(excerpt)))
+def with_texts(shown: bytes, excerpt: Excerpt | None, first_text: FirstText | None) -> Raw:
+    """Add a search excerpt, and how it begins, to a listed thread."""
+    if excerpt is not None:
+        shown = b'%b,"excerpt":%b}' % (shown[:-1], _ENCODE_LIST(excerpt))
+    if first_text is not None:
+        shown = b'%b,"first_text":%b}' % (shown[:-1], _ENCODE_LIST(first_text))
+    return Raw(shown)

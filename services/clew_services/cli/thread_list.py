@@ -96,7 +96,7 @@ def _show(reply: ThreadList) -> None:
     facts: list[tuple[str, object]] = []
     if reply.count is not None:
         facts.append(("threads", _number(reply.count.threads, exact=reply.count.exact)))
-    for facet in reply.facets or ():
+    for facet in (*(reply.facets or ()), *(reply.actors or ())):
         facts += [(f"{facet.key} = {v.value}", _number(v.threads, exact=facet.exact)) for v in facet.values]
         facts += [(f"{facet.key} = ...", "more values")] if facet.more else []
     if reply.next is not None:

@@ -107,6 +107,7 @@ class Conversations:
             fresh=found.fresh,
             count=found.count,
             facets=found.facets,
+            actors=found.actors,
         )
         reached = found.fresh.position
         return json_answer(page, headers=((b"clew-position", reached.encode()),) if reached else ())
@@ -200,6 +201,7 @@ def _listed(thread: ListedThread) -> ListedConversation:
         created_by=thread.created_by,
         updated_by=thread.updated_by,
         excerpt=thread.excerpt,
+        first_text=thread.first_text,
     )
 
 
