@@ -114,6 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Setting("Most HTTP connections of one address; 0, as behind a proxy: no limit.", 0, FASTEST)
     ] = 1000
     metrics: Annotated[str, Setting("Where metrics are served: 'on' the API at /metrics, 'off', or host:port.")] = "on"
+    explorer_title: Annotated[str, Setting("Metadata key under which the explorer finds the title of a thread.")] = (
+        "title"
+    )
     stuck_after: Annotated[
         int,
         Setting(

@@ -132,7 +132,7 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
     await stand.fed.feed()
     async with stand.entered() as page:
         # Found by what was said in it, with the words marked.
-        await page.get_by_label("Words, or").fill("refund")
+        await page.get_by_label("Words, values").fill("refund")
         await page.get_by_role("button", name="Find", exact=True).click()
         await expect(page.locator(".threads > li")).to_have_count(1)
         await expect(page.locator("mark")).to_have_text("refund")
@@ -199,6 +199,68 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
         await page.emulate_media(color_scheme="dark")
         dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert light != dark
+
+
+async def test_threads_are_found_by_words_values_and_actors_and_the_address_says_how(stand: Stand) -> None:
+    for number in range(30):
+        said = NewMessage(role="user", content=f"My parcel\n{number} is lost")
+        title = {"title": "<b>A lost parcel</b>"} if number == 7 else {}
+        metadata = {"shelf": "upper" if number < 28 else "lower", "box": str(number), "book": "find me", **title}
+        await stand.writer.create(f"thread_shelf_{number:02}", metadata=metadata, messages=(said,), actor="shelver")
+    await stand.writer.add("thread_shelf_03", "Found", actor="finder")
+    await stand.fed.feed()
+    rows, counted = "ol.threads > li", ".above > .fine"
+    async with stand.entered() as page:
+        field = page.get_by_label("Words, values")
+        await field.fill('book="find me" box=7')
+        await field.press("Enter")
+        await expect(page.locator(rows)).to_have_count(1)
+        await expect(page.locator(rows).locator(".title")).to_have_text("<b>A lost parcel</b>")
+        await expect(page.locator(rows).locator(".first")).to_have_text("user My parcel 7 is lost")
+        # A chip goes away by a click, and pages lead on and back, by the address as well.
+        await page.get_by_role("link", name="Without the filter: box 7").click()
+        await expect(page.locator(counted)).to_have_text("30 threads")
+        await expect(page.locator(rows)).to_have_count(25)
+        await expect(page.locator(rows).first.locator(".title")).to_have_text("My parcel 3 is lost")
+        await page.get_by_role("link", name="Next page").click()
+        await expect(page.locator(rows)).to_have_count(5)
+        there = await page.evaluate("location.hash")
+        await page.get_by_role("link", name="Previous page").click()
+        await expect(page.locator(rows)).to_have_count(25)
+        await page.go_back()
+        await expect(page.locator(rows)).to_have_count(5)
+        # What is frequent narrows the list down: values, and actors.
+        facets = page.locator(".facets")
+        await expect(facets.locator("section", has_text="shelf")).to_have_text("shelfupper 28lower 2")
+        await expect(facets.locator("section", has_text="box")).to_have_count(0)
+        await facets.get_by_role("link", name="finder").click()
+        await expect(page.locator(rows)).to_have_count(1)
+        await expect(page.locator(rows)).to_contain_text("2 items · begun by shelver · changed")
+        await page.get_by_label("Items, at least").fill("3")
+        await page.get_by_role("button", name="Apply").click()
+        await expect(page.get_by_role("heading", name="No thread is like that")).to_be_visible()
+        await page.get_by_role("link", name="Without 3").click()
+        await expect(page.locator(rows)).to_have_count(1)
+        await page.get_by_label("Changed until").fill("2020-01-01")
+        await page.get_by_role("button", name="Apply").click()
+        await expect(page.locator(counted)).to_have_text("0 threads")
+        # Words that are a value, too.
+        await page.evaluate("location.hash = '#threads?search=upper'")
+        await page.get_by_role("link", name="28 threads").click()
+        await expect(page.locator(counted)).to_have_text("28 threads")
+        assert "value=upper" in await page.evaluate("location.hash")
+        # An id opens its thread, and the beginning of one lists those that have it.
+        await page.keyboard.press("/")
+        await page.keyboard.type("thread_shelf_1*")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(counted)).to_have_text("10 threads")
+        await page.goto(f"{stand.url}/explorer{there}")
+        await expect(page.locator(rows)).to_have_count(5)
+        # An address that somebody wrote by hand asks for nothing that it does not say.
+        await page.goto(f"{stand.url}/explorer#threads?least=x&since=never&order=odd&meta.shelf=lower&after=page_x")
+        await expect(page.get_by_role("alert")).to_contain_text("cursor")
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator(rows)).to_have_count(2)
 
 
 async def test_what_an_item_is_and_was_is_shown_and_who_replaced_it(stand: Stand) -> None:
@@ -359,7 +421,7 @@ async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None
     await stand.fed.feed()
     async with stand.entered() as page:
         before = await page.locator("script, img, iframe, object, style").count()
-        await expect(page.locator(".chips").first).to_contain_text("<script>")
+        await expect(page.locator(".threads .chips").first).to_contain_text("<script>")
         for place in ("?at=1", "?at=2", "?tab=blame"):
             await page.evaluate("place => location.hash = place", f"#thread/{thread_id(made)}{place}")
             await expect(page.locator(".panel")).to_contain_text(evil[:50])
@@ -629,7 +691,7 @@ async def test_what_a_thread_says_is_read_rendered_or_raw_and_in_either_order(st
         await page.get_by_role("button", name="Copy the thread's id").click()
         assert await page.evaluate("navigator.clipboard.readText()") == "thread_to_read"
         await page.keyboard.press("/")
-        await expect(page.get_by_label("Words, or")).to_be_focused()
+        await expect(page.get_by_label("Words, values")).to_be_focused()
 
 
 async def test_on_paper_there_is_the_thread_and_nothing_to_press(stand: Stand) -> None:

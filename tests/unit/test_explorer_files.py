@@ -7,7 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from clew_services.http.explorer import POLICY
+from clew_services.http.explorer import POLICY, explorer_routes
+from clew_services.http.explorer.page_files import File
 from support.asgi import Parts, call
 
 PAGE = files("clew_services.http.explorer").joinpath("page")
@@ -48,6 +49,12 @@ async def test_a_browser_that_has_a_file_is_told_so_until_it_changes() -> None:
     assert again.headers["content-security-policy"] == POLICY
     other = await call(Parts(), "GET", "/explorer/main.js", headers={"If-None-Match": '"other"'})
     assert other.status == 200
+
+
+def test_the_key_of_titles_stands_in_the_page_whatever_it_is() -> None:
+    (page,) = (route.endpoint for route in explorer_routes('"><b>{title_key}') if route.path == "/explorer")
+    assert isinstance(page, File)
+    assert b'name="clew-title-key" content="&quot;&gt;&lt;b&gt;{title_key}"' in page._whole.body
 
 
 async def test_nothing_else_is_there_and_nothing_can_be_sent() -> None:

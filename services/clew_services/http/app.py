@@ -115,7 +115,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Route("/openapi.json", Window(description)),
         Route(api_page.PATH, Window(api_page.api_page)),
         Route("/", Redirect(b"explorer", browsers_only=True)),
-        *explorer_routes(),
+        *explorer_routes(settings.explorer_title),
     ]
 
 

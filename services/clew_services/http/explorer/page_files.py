@@ -6,6 +6,7 @@ The page holds no data and no key: it requests everything from the API, with the
 from __future__ import annotations
 
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 from time import perf_counter
 from typing import Final
@@ -38,6 +39,7 @@ POLICY: Final = "; ".join(
 
 _FOLDER: Final = "page"
 _INDEX: Final = "index.html"
+_TITLE_KEY: Final = b"{title_key}"
 _TYPES: Final = {
     ".html": b"text/html; charset=utf-8",
     ".css": b"text/css; charset=utf-8",
@@ -77,12 +79,17 @@ class File(Edge):
         await send({"type": "http.response.body", "body": answer.body})  # which the server keeps from a HEAD
 
 
-def explorer_routes() -> list[Route]:
-    """The page at ``/explorer``, and each of its files beside it. They are read once, here."""
+def explorer_routes(title_key: str) -> list[Route]:
+    """The page at ``/explorer``, and each of its files beside it. They are read once, here.
+
+    A thread is called by its metadata under ``title_key``, if that is not empty.
+    """
     routes = [Route(f"{PATH}/", Redirect(b"../explorer"))]
     for file in files(__package__).joinpath(_FOLDER).iterdir():
         kind = _TYPES.get(file.name[file.name.rfind(".") :])
         if kind is not None:
-            path = PATH if file.name == _INDEX else f"{PATH}/{file.name}"
-            routes.append(Route(path, File(file.read_bytes(), kind)))
+            index, body = file.name == _INDEX, file.read_bytes()
+            if index:
+                body = body.replace(_TITLE_KEY, escape(title_key).encode())
+            routes.append(Route(PATH if index else f"{PATH}/{file.name}", File(body, kind)))
     return sorted(routes, key=lambda route: route.path)

@@ -13,8 +13,9 @@ export function parsed(hash) {
       tab: said.get("tab") === "blame" ? "blame" : "state",
     };
   }
-  const order = said.get("order") === "updated" ? "updated" : "created";
-  return { view: "threads", search: said.get("search") ?? "", key: said.get("key") ?? "", value: said.get("value") ?? "", order };
+  const [search, order, after, before] = ["search", "order", "after", "before"].map((name) => said.get(name) ?? "");
+  const filters = [...said].filter(([name]) => !["search", "order", "after", "before"].includes(name));
+  return { view: "threads", search, filters, order: ["created", "oldest"].includes(order) ? order : "updated", after, before };
 }
 
 export function toThread(id, { at = null, tab = "state" } = {}) {
@@ -24,12 +25,13 @@ export function toThread(id, { at = null, tab = "state" } = {}) {
   return `#thread/${encodeURIComponent(id)}${said.size ? `?${said}` : ""}`;
 }
 
-export function toThreads({ search = "", key = "", value = "", order = "created" } = {}) {
-  const said = new URLSearchParams();
+/** A list: words, filters as pairs of a name and a value, an order, and the cursor of a page. */
+export function toThreads({ search = "", filters = [], order = "updated", after = "", before = "" } = {}) {
+  const said = new URLSearchParams(filters);
   if (search) said.set("search", search);
-  if (key) said.set("key", key);
-  if (value) said.set("value", value);
-  if (order !== "created") said.set("order", order);
+  if (order !== "updated") said.set("order", order);
+  if (after) said.set("after", after);
+  if (before) said.set("before", before);
   return `#threads${said.size ? `?${said}` : ""}`;
 }
 
