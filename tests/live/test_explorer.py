@@ -448,6 +448,47 @@ async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+async def test_links_that_run_are_text_and_what_arrives_by_half_is_told_as_such(stand: Stand) -> None:
+    links = (
+        "[a](javascript:alert(1)) [b](data:text/html,<script>alert(1)</script>) [c](JaVaScRiPt&colon;alert(1)) "
+        "<javascript:alert(1)> ![d](https://evil.example/p.png) [e](//evil.example) [f](https://good.example/x)"
+    )
+    said = NewMessage(role="user", content=links)
+    thread = thread_id(await stand.writer.create(messages=(said,), metadata={"plan": "half"}))
+    await stand.fed.feed()
+    async with stand.entered(f"#thread/{thread}") as page:
+        await expect(page.locator(".rendered a[href]")).to_have_text("f")
+        assert await page.locator(".rendered a[href]").get_attribute("href") == "https://good.example/x"
+
+        # Whatever the answer has, only harmless elements are made of it.
+        evil = [
+            {"tag": "script", "children": ["alert(1)"]},
+            {"tag": "img", "href": "https://evil.example/x"},
+            {"tag": "a", "href": "javascript:alert(1)", "children": ["run"]},
+            {"tag": "p", "style": "x onclick=alert(1)", "children": [{"tag": "iframe", "children": ["inside"]}]},
+        ]
+        forged = {"object": "list", "data": [evil]}
+        await page.route("**/v1/rendered_items", lambda route: route.fulfill(json=forged))
+        await page.reload()
+        await expect(page.locator(".rendered")).to_have_text("alert(1)runinside")
+        assert await page.locator(".rendered").inner_html() == "alert(1)<a>run</a><p>inside</p>"
+
+        async def halved(route: Route) -> None:
+            answer = await route.fetch()
+            await route.fulfill(response=answer, body=(await answer.text())[:-20])
+
+        await page.route("**/v1/threads?**", halved)
+        await page.evaluate("location.hash = '#threads?meta.plan=half'")
+        await expect(page.get_by_role("alert")).to_contain_text("The answer was cut off before its end.")
+        await expect(page.locator("ol.threads > li")).to_have_count(0)
+        await page.unroute("**/v1/threads?**")
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator("ol.threads > li")).to_have_count(1)
+        await page.route("**/explorer/timeline.js", lambda route: route.abort())
+        await page.reload()
+        await expect(page.locator("main")).to_contain_text("a part of it did not arrive: load the page again")
+
+
 async def test_everything_can_be_done_with_the_keyboard_and_has_a_name(stand: Stand) -> None:
     await story(stand.writer, "thread_by_keyboard")
     await stand.fed.feed()

@@ -3,7 +3,7 @@ import { brokenOff, Refused } from "./api.js";
 import { asked, blameShown } from "./blame.js";
 import { Commits } from "./commits.js";
 import { announce, copying, fill, h, settled } from "./dom.js";
-import { count } from "./finding.js";
+import { count, titleOf } from "./finding.js";
 import { forksShown } from "./forks.js";
 import { live } from "./live.js";
 import { moment } from "./moment.js";
@@ -41,6 +41,7 @@ export function threadView(api, route) {
   const check = verdict(api, id, commits, signal);
   const save = saving(api, id, signal, () => at);
   const trouble = h("div", {});
+  const called = h("p", { class: "called" });
   const facts = h("p", { class: "fine facts" });
   const status = h("span", { class: "status" });
   const watch = h("button", { type: "button", class: "live", "aria-pressed": "true" }, status);
@@ -62,7 +63,7 @@ export function threadView(api, route) {
   const element = h(
     "article",
     { class: "thread", "aria-labelledby": "thread-id" },
-    h("header", { class: "thread-head" }, h("div", {}, h("a", { class: "fine", href: "#threads" }, "All threads"), h("div", { class: "named" }, h("h1", { id: "thread-id", class: "mono" }, line(id)), copying(id, "the thread's id")), facts), actions),
+    h("header", { class: "thread-head" }, h("div", {}, h("a", { class: "fine", href: "#threads" }, "All threads"), called, h("div", { class: "named" }, h("h1", { id: "thread-id", class: "mono" }, line(id)), copying(id, "the thread's id")), facts), actions),
     trouble,
     check.element,
     save.element,
@@ -158,6 +159,7 @@ export function threadView(api, route) {
       const [n, blame] = [at, tab === "blame"];
       const [found, commit, about] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n), leaves.at(n, either)]);
       if (either.aborted) return;
+      if (!blame && found.thread) call(found.thread);
       const record = commit && recordShown(commit, recordOpen, (open) => (recordOpen = open));
       const undo = !blame && found.thread === null && n === commits.total && !isErased(found) && restoration(api, id, signal, catchUp);
       const now = n === commits.total && !isErased(found);
@@ -170,6 +172,12 @@ export function threadView(api, route) {
       dispatchEvent(new CustomEvent("refused", { detail: fault }));
     }
     panel.removeAttribute("aria-busy");
+  }
+
+  function call(thread) {
+    const title = titleOf(thread);
+    fill(called, title && line(title));
+    document.title = `${title ?? id} · Clew explorer`;
   }
 
   // Where the panel scrolls by itself, what changed comes into view.
@@ -214,6 +222,7 @@ export function threadView(api, route) {
     again = () => present(title);
     try {
       const found = await pages.at(null, signal);
+      call(found.thread);
       fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, title), leaves.retentionShown(found.thread), stateShown(found, pages, signal)));
     } catch (fault) {
       if (!brokenOff(fault)) fill(body, failure(fault, () => present(title)));
