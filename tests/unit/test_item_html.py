@@ -30,6 +30,7 @@ HOSTILE = (
     "[x](data:text/html;base64,PHNjcmlwdD4=)",
     "![x](data:image/svg+xml,<svg onload=alert(1)>)",
     "<javascript:alert(1)>",
+    "[x](//evil.example) [y](../secrets) [z](a/b:c)",
     '[x](https://a.b/"onmouseover="alert(1))',
     '```html" onclick="alert(1)\n<b onclick=alert(1)>\n```',
     "```html\n</pre><script>alert(1)</script>\n```",

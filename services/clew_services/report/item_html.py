@@ -283,6 +283,10 @@ def _render_image(_: RendererHTML, tokens: Sequence[Token], place: int, options:
     return f'<span class="image">{escape(tokens[place].content)} <code>{escape(source[:2_000])}</code></span>'
 
 
+def _leads_elsewhere(address: str) -> bool:
+    return address.partition(":")[0].lower() in _LINKS
+
+
 def _sanitize(html: str) -> Markup:
     """The last step of all that leaves this module."""
     return Markup(  # noqa: S704 - what the sanitizer lets through is safe
@@ -292,6 +296,8 @@ def _sanitize(html: str) -> Markup:
             attributes={"a": {"href"}, "details": {"open"}, "ol": {"start"}},
             allowed_classes={tag: set(classes) for tag, classes in _CLASSES.items()},
             url_schemes=set(_LINKS),
+            # A link without a scheme would lead to where the page came from, or to a folder beside the file.
+            attribute_filter=lambda _, name, value: value if name != "href" or _leads_elsewhere(value) else None,
             link_rel="noopener noreferrer nofollow",
             generic_attribute_prefixes=None,
         )
