@@ -215,20 +215,23 @@ def with_field(body: Raw, name: str, value: object) -> Raw:
     return Raw(_ENCODE(fields))
 
 
-def searched_texts(body: Raw) -> Iterator[str]:
-    """Yield the texts of a stored item that are searched, in their order. Its metadata is not: as that of a message."""
+def searched_texts(body: Raw) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a stored item that are searched, each after its key, in their order.
+
+    Its metadata is not searched: as that of a message.
+    """
     fields = json.loads(bytes(body), parse_int=_no_text, parse_float=_no_text, parse_constant=_no_text)
     fields.pop("metadata", None)
-    waiting: list[object] = [fields]
+    waiting: list[tuple[str, object]] = [("", fields)]
     while waiting:
-        value = waiting.pop()
+        name, value = waiting.pop()
         if isinstance(value, str):
             if len(value) <= LONGEST_SEARCHED and len(value.encode()) <= LONGEST_SEARCHED:
-                yield value
+                yield name, value
         elif isinstance(value, list):
-            waiting.extend(reversed(value))
+            waiting.extend((name, inner) for inner in reversed(value))
         elif isinstance(value, dict):
-            waiting.extend(reversed([inner for key, inner in value.items() if key not in UNSEARCHED]))
+            waiting.extend(reversed([(key, inner) for key, inner in value.items() if key not in UNSEARCHED]))
 
 
 def _no_text(_: str) -> None:

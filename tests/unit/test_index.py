@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from bench.listing import QUESTIONS, TENANT, commits
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Invalid, Unavailable
-from clew_events.events import Event, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
+from clew_events.events import Event, ItemAdded, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
 from clew_events.ids import item_id
 from clew_events.list_query import Condition, IdTest, ListThreads, MetadataTest, NumberTest
 from clew_events.list_reply import Facet, FirstText
@@ -193,6 +193,27 @@ def test_a_thread_opens_with_the_first_text_that_is_left(writer: IndexWriter, re
     assert reader.list("default", ListThreads()).data[0].first_text is UNSET
 
 
+@pytest.mark.parametrize(
+    ("body", "first"),
+    [
+        (b'{"id":"m_1","role":"user","content":"Hello"}', ("user", "Hello")),
+        (
+            b'{"type":"message","role":"user","content":[{"type":"input_image"},{"type":"input_text","text":"Hi"}]}',
+            ("user", "Hi"),
+        ),
+        (b'{"type":"function_call","call_id":"c_1","name":"look_up"}', ("function_call", "look_up")),
+        (b'{"type":"reasoning","status":"completed"}', None),
+    ],
+)
+def test_the_first_text_of_an_item_is_what_it_says_and_not_what_it_is(
+    writer: IndexWriter, reader: IndexReader, body: bytes, first: tuple[str, str] | None
+):
+    writer.apply(chain([CREATED, ItemAdded(item="m_1", ordinal=1, body=Raw(body))]), {0: 1})
+    (thread,) = reader.list("default", ListThreads(first_text=True)).data
+    expected = UNSET if first is None else FirstText(message_id="m_1", role=first[0], text=first[1])
+    assert thread.first_text == expected
+
+
 TABLES = {
     2: "321016b024ba354c",
     3: "b96826e7605046cc",
@@ -202,6 +223,7 @@ TABLES = {
     7: "ce8e1deb09dcb74b",
     8: "a63ff55e835fd02a",
     9: "68bfcce2b4de4d33",
+    10: "613b7c8d70990482",
 }
 """Of each format, the digest of its tables."""
 

@@ -20,7 +20,7 @@ from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.findings import Finding
 from clew_projections.history.histories import Histories
 from clew_projections.index import rows
-from clew_projections.index.fts import TURN, place_of, said_in
+from clew_projections.index.fts import TURN, Said, place_of, said_in
 from clew_projections.index.rows import Row
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 from clew_projections.nats.jetstream import JetStream
@@ -41,7 +41,7 @@ _PAIRS: Final = (
 _NAMES: Final = (
     "SELECT t.no, o.name, t.id FROM thread t JOIN tenant o ON o.no = t.tenant WHERE t.no > ? ORDER BY t.no LIMIT ?"
 )
-_TEXTS: Final = "SELECT no, ordinal, role, id, text FROM message WHERE thread = ?"
+_TEXTS: Final = "SELECT no, ordinal, id, role, text, said_from, said_to FROM message WHERE thread = ?"
 _FILED: Final = "SELECT rowid FROM words WHERE words MATCH ?"
 _HEAD: Final = "SELECT t.n, t.hash FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
 _COUNTS: Final = {
@@ -81,7 +81,7 @@ class ExpectedRows(Struct, kw_only=True):
 class _ActualRows(NamedTuple):
     row: Row
     pairs: dict[str | int, tuple[str | None, int, int]]
-    texts: dict[int, tuple[str, str, str]]
+    texts: dict[int, tuple[str, Said]]
     found: bool
     """Whether searches find exactly these texts' messages."""
 
@@ -230,7 +230,7 @@ def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None
     row = Row._make(found)
     pairs = {name: (value, created, updated) for name, value, created, updated in db.execute(_PAIRS, (row.no,))}
     said = list(db.execute(_TEXTS, (row.no,)))
-    texts = {ordinal: (role, name, text) for _, ordinal, role, name, text in said}
+    texts = {ordinal: (name, Said(*rest)) for _, ordinal, name, *rest in said}
     filed = [TURN - turned for (turned,) in db.execute(_FILED, (place_of(row.no),))]
     return _ActualRows(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
 
@@ -258,19 +258,18 @@ def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> st
             str(name) for name in pairs.keys() | actual.pairs.keys() if pairs.get(name) != actual.pairs.get(name)
         )
         return f"index: what it finds the thread by is wrong under {', '.join(wrong)}"
-    said = {} if not there else {each.ordinal: _text(each) for each in expected.items.values() if not each.gone}
-    texts = {ordinal: text for ordinal, text in said.items() if text[-1] and not text[-1].isspace()}
+    said = (
+        {}
+        if not there
+        else {view.ordinal: (view.id, said_in(view)) for view in expected.items.values() if not view.gone}
+    )
+    texts = {ordinal: each for ordinal, each in said.items() if each[1].text and not each[1].text.isspace()}
     if texts != actual.texts:
         wrong = sorted(
             str(each) for each in texts.keys() | actual.texts.keys() if texts.get(each) != actual.texts.get(each)
         )
         return f"index: the text of its messages number {', '.join(wrong[:10])} is not what they say"
     return None if actual.found else "index: what its messages are found by is not there, or is left from others"
-
-
-def _text(item: ItemView) -> tuple[str, str, str]:
-    role, text = said_in(item)
-    return role, item.id, text
 
 
 AT_ONCE: Final = 16

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from msgspec import Raw
@@ -28,7 +28,12 @@ _KNOWN: Final = 100_000
 TURN: Final = 2**63 - 1
 """The full-text index counts messages backwards, from here: what it reads first is the newest."""
 _PUT: Final = "INSERT INTO words (rowid, said) VALUES (?, ?)"
-_FIRST: Final = "SELECT id, role, text FROM message WHERE thread = ? ORDER BY ordinal LIMIT 1"
+_FIRST: Final = (
+    "SELECT id, role, text, said_from, said_to FROM message WHERE thread = ? AND said_to > said_from "
+    "ORDER BY ordinal LIMIT 1"
+)
+_ABOUT: Final = frozenset({"type", "role", "id", "call_id", "status", "object"})
+"""Keys of an item whose values say what it is, and nothing of what is said."""
 LONGEST_FIRST: Final = 200
 """Characters of a thread's first text in a list, at most."""
 _TAKE: Final = "INSERT INTO words (words, rowid, said) VALUES ('delete', ?, ?)"
@@ -44,17 +49,34 @@ def place_of(thread: int) -> str:
     return f"h{thread}"
 
 
-def said_in(item: ItemView | ItemAdded | ItemReplaced) -> tuple[str, str]:
-    """Return by whom an item is, or its type where it is no message, and its text, with each part on a line.
+class Said(NamedTuple):
+    """By whom an item is, or its type where it is no message; its text, with each part on a line; and its first words.
 
-    A change of its metadata changes neither.
+    They begin and end there in the text: the first part of it that is not about the item, as its type is.
     """
+
+    role: str
+    text: str
+    begin: int
+    end: int
+
+
+def said_in(item: ItemView | ItemAdded | ItemReplaced) -> Said:
+    """Return what an item says. A change of its metadata does not change it."""
     if isinstance(item.message, Message):
-        return item.message.role, "\n".join(part.text for part in item.message.content if isinstance(part, Text))
-    if not isinstance(item.body, Raw):
-        return "user", ""
-    fields = items.read_fields(item.body)
-    return items.read_text(fields, "role") or items.type_of(item.body), "\n".join(items.searched_texts(item.body))
+        role: str = item.message.role
+        parts = [("text", part.text) for part in item.message.content if isinstance(part, Text)]
+    elif isinstance(item.body, Raw):
+        role = items.read_text(items.read_fields(item.body), "role") or items.type_of(item.body)
+        parts = [*items.searched_texts(item.body)]
+    else:
+        return Said("user", "", 0, 0)
+    begin = end = at = 0
+    for key, part in parts:
+        if begin == end and key not in _ABOUT and not part.isspace():
+            begin, end = at, at + len(part)
+        at += len(part) + 1
+    return Said(role, "\n".join(part for _, part in parts), begin, end)
 
 
 def first_text_of(connection: sqlite3.Connection, thread: int) -> FirstText | None:
@@ -62,7 +84,8 @@ def first_text_of(connection: sqlite3.Connection, thread: int) -> FirstText | No
     found = connection.execute(_FIRST, (thread,)).fetchone()
     if found is None:
         return None
-    item, role, text = found
+    item, role, whole, begin, end = found
+    text = whole[begin:end]
     return FirstText(
         message_id=item, role=role, text=text if len(text) <= LONGEST_FIRST else f"{text[:LONGEST_FIRST]}…"
     )
@@ -95,12 +118,12 @@ class Texts:
 
     def add(self, tenant: int, thread: int, near: int, added: ItemAdded | ItemReplaced) -> None:
         """Add an item at its slot, or the next free one. An item without text is left out."""
-        role, text = said_in(added)
+        role, text, begin, end = said_in(added)
         if not text or text.isspace():
             return
         put, row = (
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
-            (thread, ordinal_of(added), role, added.item, text),
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (thread, ordinal_of(added), role, added.item, text, begin, end),
         )
         no = near
         try:

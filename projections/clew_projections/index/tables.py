@@ -12,10 +12,11 @@ and last changed a thread are terms too, under negative keys. Times are in micro
 space before and after each. ``forked_from`` is the thread that it was forked from, or empty, and ``inherited`` the last
 ordinal of what it inherits.
 
-``message`` holds the text of every message that has one, numbered by the message's time. ``words``, the full-text
-index, numbers them backwards, so that the newest are read first. Each word has its tenant's number as a prefix, so that
-a search reads only its tenant's messages; and each message has a word for its thread. ``vocabulary`` has all words in
-order, for searches by prefix.
+``message`` holds the text of every message that has one, numbered by the message's time; ``said_from`` and ``said_to``
+are the characters between which its first words stand, equal if it has none. ``words``, the full-text index, numbers
+them backwards, so that the newest are read first. Each word has its tenant's number as a prefix, so that a search reads
+only its tenant's messages; and each message has a word for its thread. ``vocabulary`` has all words in order, for
+searches by prefix.
 
 ``mark`` has for each shard the sequence up to which everything is in the index, that of the newest erasure among it,
 and that of the newest erasure of which this file has no bytes left; see :mod:`clew_projections.index.clean_copy`.
@@ -28,7 +29,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 9
+INDEX_FORMAT: Final = 10
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
@@ -79,7 +80,9 @@ CREATE TABLE message (
     ordinal INTEGER NOT NULL,
     role TEXT NOT NULL,
     id TEXT NOT NULL,
-    text TEXT NOT NULL
+    text TEXT NOT NULL,
+    said_from INTEGER NOT NULL,
+    said_to INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX message_place ON message (thread, ordinal);
 CREATE VIRTUAL TABLE words USING fts5 (said, content='', detail=none, columnsize=0, tokenize='ascii');
