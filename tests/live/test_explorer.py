@@ -6,6 +6,7 @@ Every page holds at its end that nothing was asked of anybody else and nothing w
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -40,6 +41,7 @@ from support.deployments import connected_client, deployed
 from support.erasure_worker import complete_all
 from support.feeding import Fed, fed_by_hand
 from support.forging import delete, stored
+from support.parcels import PARCEL, write_parcels
 from support.up import clew
 from support.writers import Writer, message_id, thread_id
 
@@ -47,6 +49,8 @@ pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 READER = "a-key-that-may-read"
 LONG = 900
+PICTURES = os.environ.get("CLEW_TEST_PICTURES")
+"""A folder for the pictures of the documents, if they are to be made anew."""
 expect.set_options(timeout=PATIENCE)
 
 
@@ -747,3 +751,24 @@ async def test_on_paper_there_is_the_thread_and_nothing_to_press(stand: Stand) -
         assert await main.evaluate("main => main.scrollHeight === main.clientHeight")
         ink = await page.locator("body").evaluate("body => getComputedStyle(body).color")
         assert ink == "rgb(0, 0, 0)"
+
+
+async def test_every_view_fits_wide_and_narrow_windows(stand: Stand) -> None:
+    await write_parcels(stand.composed)
+    await stand.fed.feed()
+    views = {"list": "#threads?has=customer", "light": f"#thread/{PARCEL}?at=8", "dark": f"#thread/{PARCEL}?tab=blame"}
+    async with stand.entered() as page:
+        for width, height in ((1440, 900), (1024, 768), (390, 800)):
+            await page.set_viewport_size({"width": width, "height": height})
+            for place in views.values():
+                await page.evaluate("place => location.hash = place", place)
+                await expect(page.get_by_text("Parcel 4711 is late").first).to_be_visible()
+                assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (place, width)
+        await page.set_viewport_size({"width": 1280, "height": 800})
+        for name, place in views.items() if PICTURES else ():
+            await page.emulate_media(color_scheme="dark" if name == "dark" else "light")
+            await page.goto(f"{stand.url}/explorer{place}")
+            await page.reload()
+            await expect(page.locator(".rendered, .blame, .facets a").first).to_be_visible()
+            await expect(page.locator("[aria-busy]")).to_have_count(0)
+            await page.screenshot(path=Path(PICTURES or "") / f"explorer-{name}.png")

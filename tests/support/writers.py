@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 from clew_events.commands import AddMessage, CreateThread, DeleteMessage, DeleteThread, UpdateMessage, UpdateThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
@@ -14,7 +17,13 @@ from clew_services.threads.result import Outcome
 TENANT = "default"
 
 
-def handler(clew: Clew, *, attempt: float = 0.3, deadline: float = 20.0) -> Handler:
+def handler(
+    clew: Clew,
+    *,
+    attempt: float = 0.3,
+    deadline: float = 20.0,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Handler:
     """A handler with a memory of its own, as another process would have."""
     replicated = clew.deployment.replicas > 1
     log = Log(clew.js, clew.deployment.shards, replicated=replicated, attempt=attempt, deadline=deadline)
@@ -30,6 +39,7 @@ def handler(clew: Clew, *, attempt: float = 0.3, deadline: float = 20.0) -> Hand
         erasures=clew.erasure_records,
         forks=clew.forks,
         max_payload=lambda: limit,
+        clock=clock,
     )
 
 
