@@ -119,7 +119,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
     ``messages`` has the items that the Threads API can show, and ``items`` all others. ``expires_after`` is there only
     where it differs. ``erased`` tells that contents of commits up to the later point were erased: what they changed is
-    not shown.
+    not shown. Of the changed items and the commits the oldest are left out where the query had a limit: so many.
     """
 
     object: Literal["thread.difference"] = "thread.difference"
@@ -134,6 +134,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     items: tuple[ItemChange, ...] = ()
     commits: tuple[Origin, ...]
     erased: bool = False
+    changes_left_out: int = 0
+    commits_left_out: int = 0
 
 
 class KeySet(Struct, frozen=True, kw_only=True):
@@ -188,7 +190,7 @@ class Blame(Struct, frozen=True, kw_only=True):
     """The commit that last set each part of a thread, as of a point in its history. Deleted messages are included.
 
     ``expires_after`` is there only where it was ever set. ``erased`` tells that contents of commits up to that point
-    were erased: what they set is not shown.
+    were erased: what they set is not shown. Of the items the oldest are left out where the query had a limit: so many.
     """
 
     object: Literal["thread.blame"] = "thread.blame"
@@ -202,3 +204,4 @@ class Blame(Struct, frozen=True, kw_only=True):
     expires_after: ExpirySet | UnsetType = UNSET
     messages: tuple[MessageBlame, ...]
     erased: bool = False
+    left_out: int = 0

@@ -11,7 +11,7 @@ from clew_events.events import ForkedFrom
 from clew_events.ids import Code, ItemId, ThreadId
 from clew_events.items import Item, Items
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
-from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
+from clew_events.queries import AsOf, Cursor, Instant, Limit, Order, PartLimit
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     Days,
@@ -261,10 +261,18 @@ class AsOfMoment(Request, frozen=True, kw_only=True):
     as_of: AsOf | None = None
 
 
-class AsOfMoments(Request, frozen=True, kw_only=True):
+class ReportForm(Request, frozen=True, kw_only=True):
     """The query string of ``GET /v1/threads/{thread_id}/report``; ``as_of`` may be there several times."""
 
     as_of: Annotated[tuple[AsOf, ...], Meta(max_length=20)] = ()
+    format: Literal["html", "csv", "json"] = "html"
+
+
+class BlameForm(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads/{thread_id}/blame``: of all items, or of the newest ``limit``."""
+
+    as_of: AsOf | None = None
+    limit: PartLimit | None = None
 
 
 class Between(Request, frozen=True, kw_only=True):
@@ -272,3 +280,4 @@ class Between(Request, frozen=True, kw_only=True):
 
     since: AsOf = field(name="from", default=0)
     until: AsOf | None = field(name="to", default=None)
+    limit: PartLimit | None = None

@@ -171,6 +171,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "type": "Only commits with an event of this type; several types are separated by commas.",
     "actor": "Only commits of this actor; with a `*` at its end, of all actors that begin so.",
     "by": "Only commits of this caller, such as `http:KEY_ID` or `nats:ACCOUNT/USER`; with a final `*`, of all such.",
+    "format": "A page (`html`), a table of its commits (`csv`), or all of it as `json`.",
     "stored": "`true` to have each commit's stored body too.",
     "thread_id": "Only what is about this thread.",
     "status": "Only erasures that are so far.",
@@ -183,8 +184,10 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
 """The parameters of query strings. One name means one thing on every route."""
 AUDIT_PACK: Final = "application/zstd"
 """The media type of an audit pack."""
-PAGE: Final = "text/html"
-"""The media type of a report."""
+REPORT: Final[Mapping[str, str]] = MappingProxyType(
+    {"html": "text/html", "csv": "text/csv", "json": "application/json"}
+)
+"""The media types of a report, by its format."""
 _CHANGE: Final[tuple[Header, ...]] = ("idempotency", "ifMatch")
 _READ: Final[tuple[Header, ...]] = ("ifMatch", "ifNoneMatch")
 
@@ -194,11 +197,11 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
 
     ``name`` is that of the method that answers it, in ``clew_services.http.routes``. ``body`` and ``form`` are the
     types of the request's body and query string, ``answer`` is the type of the answer; ``asked`` and ``answered`` are
-    examples of body and answer, and without ``answered`` the operation's reply on NATS has one. An answer with a
-    ``media_type`` is a file instead. ``streamed`` is an example of the server-sent events that the route sends on
-    request. ``also`` names the operation that answers instead where the query string has ``as_of``. The path of a route
-    that is ``threads_only`` names no conversation, except with ``as_of``. ``errors`` are statuses beyond those of all
-    such routes, and ``status`` is that of the answer.
+    examples of body and answer, and without ``answered`` the operation's reply on NATS has one. An answer with
+    ``media_types`` is a file of one of them instead. ``streamed`` is an example of the server-sent events that the
+    route sends on request. ``also`` names the operation that answers instead where the query string has ``as_of``. The
+    path of a route that is ``threads_only`` names no conversation, except with ``as_of``. ``errors`` are statuses
+    beyond those of all such routes, and ``status`` is that of the answer.
     """
 
     name: str
@@ -213,7 +216,7 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     form: type[Struct] | None = None
     answer: type[Struct] | None = None
     answered: object = None
-    media_type: str | None = None
+    media_types: tuple[str, ...] = ()
     streamed: str | None = None
     also: str | None = None
     threads_only: bool = False
@@ -681,7 +684,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="blame_thread", method="GET", path=f"{THREAD}/blame", tag="History",
             summary="Say who last set each part of a thread, and who removed what is gone",
-            form=http_forms.AsOfMoment, answer=Blame,
+            form=http_forms.BlameForm, answer=Blame,
         ),),
     ),
     Operation(
@@ -717,23 +720,23 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="export_thread", method="GET", path=f"{THREAD}/export", tag="History",
             summary="Download a thread's audit pack, to be read and checked without a server",
-            media_type=AUDIT_PACK,
+            media_types=(AUDIT_PACK,),
         ), HttpRoute(
             name="export_own", method="GET", path=f"{OWN}/export", tag="History",
             summary="Download the audit pack of the tenant's own history",
-            media_type=AUDIT_PACK, errors=(404,),
+            media_types=(AUDIT_PACK,), errors=(404,),
         )),
     ),
     Operation(
         name="report", scope="audit",
         routes=(HttpRoute(
             name="report_thread", method="GET", path=f"{THREAD}/report", tag="History",
-            summary="Download a report of a thread: a page to read and to print",
+            summary="Download a report of a thread: a page to read and to print, a table, or JSON",
             description=(
                 "It says who did what and when, what the thread was at each moment of `as_of`, what was checked and "
-                "what was not, and the proof to check it with."
+                "what was not, and the proof to check it with. The table (CSV) has its commits alone."
             ),
-            form=http_forms.AsOfMoments, media_type=PAGE, errors=(413,),
+            form=http_forms.ReportForm, media_types=tuple(REPORT.values()), errors=(413,),
         ),),
     ),
     Operation(

@@ -17,6 +17,8 @@ from clew_events.requests import Request
 Consistency = Literal["strong", "eventual"]
 Order = Literal["asc", "desc"]
 Limit = Annotated[int, Meta(ge=1, le=100)]
+PartLimit = Annotated[int, Meta(ge=1, le=10_000)]
+"""How many parts of an answer to give, the newest ones; the answer tells how many it leaves out."""
 Version = Annotated[int, Meta(ge=1)]
 AsOf = int | datetime
 """A point in a history: a number up to 999,999,999 is a commit's, a larger one is in Unix seconds; or a time with its
@@ -175,18 +177,23 @@ class GetItemAt(Request, frozen=True, kw_only=True):
 
 
 class GetDifference(Request, frozen=True, kw_only=True):
-    """What changed in a thread after ``from`` (0, the default: before its first commit) up to ``to`` (default: now)."""
+    """What changed in a thread after ``from`` (0, the default: before its first commit) up to ``to`` (default: now).
+
+    With a ``limit``, only so many of the changed items and of the commits are in the answer, the newest.
+    """
 
     thread_id: ThreadId
     since: AsOf = field(name="from", default=0)
     until: AsOf | None = field(name="to", default=None)
+    limit: PartLimit | None = None
 
 
 class GetBlame(Request, frozen=True, kw_only=True):
-    """Who last set each part of a thread, now or ``as_of`` a commit or time."""
+    """Who last set each part of a thread, now or ``as_of`` a commit or time; of its items the newest ``limit``."""
 
     thread_id: ThreadId
     as_of: AsOf | None = None
+    limit: PartLimit | None = None
 
 
 class ListErasures(Request, frozen=True, kw_only=True):

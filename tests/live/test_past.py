@@ -276,6 +276,18 @@ async def test_blame_says_who_set_what_is_there_and_who_removed_what_is_not(get:
     assert (earlier["removed"], earlier["deleted"], len(earlier["messages"])) == ([], None, 2)
 
 
+async def test_of_a_long_past_the_newest_parts_are_told_and_how_many_are_left_out(get: Get, messages) -> None:
+    whole, newest = await get("/diff?from=1&to=8"), await get("/diff?from=1&to=8&limit=1")
+    assert (whole["changes_left_out"], whole["commits_left_out"], len(whole["messages"])) == (0, 0, 2)
+    assert newest == {
+        **whole, "messages": whole["messages"][1:], "commits": whole["commits"][-1:],
+        "changes_left_out": 1, "commits_left_out": 6,
+    }  # fmt: skip
+    assert await get("/diff?from=1&to=8&limit=7") == whole
+    blamed, last = await get("/blame"), await get("/blame?limit=1")
+    assert (blamed["left_out"], last) == (0, {**blamed, "messages": blamed["messages"][2:], "left_out": 2})
+
+
 async def test_who_replays_the_commits_alone_gets_the_same_byte_for_byte(clew: Clew, get: Get) -> None:
     here = Address("acme", THREAD)
     commits = await clew.histories.tail(here, 0)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from clew_events.operations import REPORT
 from clew_events.subjects import Address
 from clew_services.compose import connect
 from support.cli import Shell, commands_in
@@ -69,16 +70,16 @@ def test_from_a_pack_it_is_what_it_is_from_the_server(shell: Shell) -> None:
     assert shell("clew report").returncode == 2
 
 
-def test_over_http_it_is_a_page_that_is_saved_and_runs_nothing(up: Up, shell: Shell) -> None:
-    asked = urllib.request.Request(
-        f"{up.base_url}/threads/{THREAD}/report?as_of=1&as_of=2", headers={"Authorization": f"Bearer {up.api_key}"}
-    )
-    with urllib.request.urlopen(asked, timeout=30) as answer:
-        headers, page = answer.headers, answer.read().decode()
-    assert headers["content-type"] == "text/html; charset=utf-8"
-    assert headers["content-disposition"] == f'attachment; filename="{THREAD}.html"'
-    assert headers["content-security-policy"].endswith("; sandbox")
-    assert body(page) == body(shell.done(f"clew report {THREAD} --as-of 1 --as-of 2"))
+def test_over_http_it_is_a_file_that_is_saved_and_runs_nothing(up: Up, shell: Shell) -> None:
+    for form, kind in REPORT.items():
+        path = f"{up.base_url}/threads/{THREAD}/report?as_of=1&as_of=2&format={form}"
+        asked = urllib.request.Request(path, headers={"Authorization": f"Bearer {up.api_key}"})
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            headers, file = answer.headers, answer.read().decode()
+        assert headers["content-type"] == f"{kind}; charset=utf-8"
+        assert headers["content-disposition"] == f'attachment; filename="{THREAD}.{form}"'
+        assert headers["content-security-policy"].endswith("; sandbox")
+        assert body(file) == body(shell.done(f"clew report {THREAD} --as-of 1 --as-of 2 --{form}"))
 
 
 def test_what_was_erased_is_told_with_its_certificate_which_names_the_report(shell: Shell) -> None:

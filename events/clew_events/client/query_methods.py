@@ -345,13 +345,21 @@ class QueryMethods(Caller):
             ItemsThen,
         )
 
-    async def diff(self, thread_id: str, since: AsOf = 0, until: AsOf | None = None) -> Difference:
-        """What changed after ``since`` (0: before the first commit) up to ``until`` (None: now), and who changed it."""
-        return await self._ask(GetDifference(thread_id=thread_id, since=since, until=until), Difference)
+    async def diff(
+        self, thread_id: str, since: AsOf = 0, until: AsOf | None = None, *, limit: int | None = None
+    ) -> Difference:
+        """What changed after ``since`` (0: before the first commit) up to ``until`` (None: now), and who changed it.
 
-    async def blame(self, thread_id: str, as_of: AsOf | None = None) -> Blame:
-        """Who last set each part of a thread, now or ``as_of`` a commit or time, and who removed what is gone."""
-        return await self._ask(GetBlame(thread_id=thread_id, as_of=as_of), Blame)
+        Of the changed items and the commits the newest ``limit``, or all.
+        """
+        return await self._ask(GetDifference(thread_id=thread_id, since=since, until=until, limit=limit), Difference)
+
+    async def blame(self, thread_id: str, as_of: AsOf | None = None, *, limit: int | None = None) -> Blame:
+        """Who last set each part of a thread, now or ``as_of`` a commit or time, and who removed what is gone.
+
+        Of the items the newest ``limit``, or all.
+        """
+        return await self._ask(GetBlame(thread_id=thread_id, as_of=as_of, limit=limit), Blame)
 
     async def list_checkpoints(self, *, limit: int = 20, after: int | None = None) -> CheckpointPage:
         """A page of the log's signed checkpoints, newest first, from the first one or ``after`` the one of a number.

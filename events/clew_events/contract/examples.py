@@ -497,7 +497,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "ListMessagesAt": (ListMessagesAt(thread_id=_THREAD, as_of=1, order="asc"),),
     "GetMessageAt": (GetMessageAt(thread_id=_THREAD, message_id=_MESSAGE, as_of=_AT),),
     "GetDifference": (GetDifference(thread_id=_THREAD, since=1, until=2), GetDifference(thread_id=_THREAD)),
-    "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800)),
+    "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800, limit=50)),
     "DoneReply": (
         Reply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
         Reply(ok=Done(position=_PLACES[0], n=1, retention=_RETENTION)),

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import assert_never
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -192,14 +193,15 @@ class BlameFold:
             if was is None or was.value != value:
                 self._resources[name] = ResourceSet(resource=name, value=value, by=by)
 
-    def answer(self) -> Blame:
-        """Return the origins by the commits added so far.
+    def answer(self, limit: int | None = None) -> Blame:
+        """Return the origins by the commits added so far, of the newest ``limit`` items.
 
         Raises:
             Corrupt: no commit was added, or none created the thread.
         """
         if self._created is None:
             raise Corrupt(f"thread {self._view.id}: its history has no beginning", code="missing_commit")
+        left_out = 0 if limit is None else max(0, len(self._items) - limit)
         return Blame(
             thread_id=self._view.id,
             at=point(self.last),
@@ -219,9 +221,10 @@ class BlameFold:
                     metadata=item.keys.there,
                     removed=item.keys.removed,
                 )
-                for item in self._items.values()
+                for item in islice(self._items.values(), left_out, None)
             ),
             erased=self._erased,
+            left_out=left_out,
         )
 
 

@@ -111,10 +111,12 @@ class DiffFold:
         self._before, self._start = self._after, self.last
         self._touched, self._commits = {}, []
 
-    def answer(self) -> Difference:
-        """Return the difference by the commits added so far."""
+    def answer(self, limit: int | None = None) -> Difference:
+        """Return the difference by the commits added so far, with the newest ``limit`` changed items and commits."""
         before, after = self._before, self._after
-        changes = tuple(self._item_changes())
+        changed = list(self._changed_items())
+        left_out, older = (0 if limit is None else max(0, len(all_) - limit) for all_ in (changed, self._commits))
+        changes = [_item_change(*each) for each in changed[left_out:]]
         return Difference(
             thread_id=after.id,
             since=point(self._start),
@@ -127,11 +129,13 @@ class DiffFold:
             else ExpiryChange(before=before.expires_after, after=after.expires_after),
             messages=tuple(change for change in changes if isinstance(change, MessageChange)),
             items=tuple(change for change in changes if isinstance(change, ItemChange)),
-            commits=tuple(self._commits),
+            commits=tuple(self._commits[older:]),
             erased=self._erased,
+            changes_left_out=left_out,
+            commits_left_out=older,
         )
 
-    def _item_changes(self) -> Iterable[MessageChange | ItemChange]:
+    def _changed_items(self) -> Iterable[tuple[str, ItemView | None, ItemView | None]]:
         for ordinal, before in sorted(self._touched.items()):
             after = self._items[ordinal]
             was = before if before is not None and not before.deleted else None
@@ -139,15 +143,18 @@ class DiffFold:
             # What changed an erased item is not known, but that something did is.
             if was is not None and now is not None and not now.erased and _says_the_same(was, now):
                 continue
-            old, new = (shown_message(each) if each is not None else None for each in (was, now))
-            unshown = (old is None) != (was is None) or (new is None) != (now is None)
-            if unshown or (old is not None and old == new and not old.erased):
-                objects = (item_object(each) if each is not None else UNSET for each in (was, now))
-                yield ItemChange(after.id, _how(was, now), *objects)
-                continue
-            before_keys, after_keys = (each.metadata if each is not None else _NOTHING for each in (old, new))
-            metadata = key_changes(before_keys, after_keys)
-            yield MessageChange(id=after.id, change=_how(was, now), before=old, after=new, metadata=metadata)
+            yield after.id, was, now
+
+
+def _item_change(item: str, was: ItemView | None, now: ItemView | None) -> MessageChange | ItemChange:
+    old, new = (shown_message(each) if each is not None else None for each in (was, now))
+    unshown = (old is None) != (was is None) or (new is None) != (now is None)
+    if unshown or (old is not None and old == new and not old.erased):
+        objects = (item_object(each) if each is not None else UNSET for each in (was, now))
+        return ItemChange(item, _how(was, now), *objects)
+    before_keys, after_keys = (each.metadata if each is not None else _NOTHING for each in (old, new))
+    metadata = key_changes(before_keys, after_keys)
+    return MessageChange(id=item, change=_how(was, now), before=old, after=new, metadata=metadata)
 
 
 def difference(address: Address, commits: Iterable[Recorded], since: Moment, until: Moment) -> Difference:

@@ -259,7 +259,7 @@ def _links_to(part: str, parameters: Document, *, threads_only: bool = True) -> 
         operation_id(route.name)
         for _, route in http_routes()
         if route.path.rfind("{") == route.path.find(part) != -1
-        and route.media_type is None
+        and not route.media_types
         and (threads_only or not route.threads_only)
     ]
     return {name: {"operationId": name, "parameters": parameters} for name in names}
@@ -294,8 +294,8 @@ def _window(name: str, summary: str) -> Document:
 
 
 def _content(operation: Operation, route: HttpRoute) -> Document:
-    if route.media_type is not None:
-        return {route.media_type: {"schema": {"type": "string", "format": "binary"}}}
+    if route.media_types:
+        return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in route.media_types}
     assert route.answer is not None
     answered = _json(route.answer, _example(operation, route))
     if (receipt := _receipt(route)) is not None:

@@ -97,7 +97,7 @@ def _routed(*, write: bool) -> Iterator[Tool]:
     for operation, route in http_routes():
         reads = route.method == "GET" and route.tag in _READ
         changes = write and route.method != "GET" and operation.scope == "write"
-        if route.media_type is not None or route.name in _LEFT_OUT or not (reads or changes):
+        if route.media_types or route.name in _LEFT_OUT or not (reads or changes):
             continue
         entry = described["paths"][route.path][route.method.lower()]
         yield Tool(

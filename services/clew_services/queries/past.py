@@ -208,7 +208,7 @@ class Past:
             raise Invalid("Invalid 'from': it lies behind 'to'.", param="from")
         self._check_reached(until, "to", query.thread_id, fold)
         self._check_reached(since, "from", query.thread_id, fold)
-        return fold.answer()
+        return fold.answer(query.limit)
 
     async def blame(self, tenant: str, query: GetBlame) -> Blame:
         """Who last set each part of a thread. Raises as :meth:`thread`."""
@@ -216,7 +216,7 @@ class Past:
         fold = BlameFold(Address(tenant, query.thread_id), until)
         await self._read(fold, Address(tenant, query.thread_id), until)
         self._check_reached(until, "as_of", query.thread_id, fold)
-        return fold.answer()
+        return fold.answer(query.limit)
 
     async def _open(
         self,

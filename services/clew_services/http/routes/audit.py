@@ -8,8 +8,8 @@ from typing import Final, cast, get_args
 
 from clew_events import error_texts
 from clew_events.errors import Corrupt
-from clew_events.http_forms import AsOfMoment, AsOfMoments, Between, PageOfHistory
-from clew_events.operations import AUDIT_PACK
+from clew_events.http_forms import Between, BlameForm, PageOfHistory, ReportForm
+from clew_events.operations import AUDIT_PACK, REPORT
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_events.subjects import TENANT, Address
 from clew_projections.audit.moments import moment
@@ -61,13 +61,13 @@ class Past:
     async def diff_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/diff``: what changed between two moments."""
         asked = call.query(Between)
-        query = GetDifference(thread_id=call.thread_id, since=asked.since, until=asked.until)
+        query = GetDifference(thread_id=call.thread_id, since=asked.since, until=asked.until, limit=asked.limit)
         return json_answer(await self._queries.past.difference(call.holder.tenant, query))
 
     async def blame_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/blame``: who last set each part, now or as of a moment."""
-        asked = call.query(AsOfMoment)
-        query = GetBlame(thread_id=call.thread_id, as_of=asked.as_of)
+        asked = call.query(BlameForm)
+        query = GetBlame(thread_id=call.thread_id, as_of=asked.as_of, limit=asked.limit)
         return json_answer(await self._queries.past.blame(call.holder.tenant, query))
 
 
@@ -108,16 +108,17 @@ class Packs:
         return Answer(200, b"", headers, packing.chunks())
 
     async def report_thread(self, call: Call) -> Answer:
-        """``GET /v1/threads/{thread_id}/report``: a page, which is to be saved; no browser runs anything in it."""
+        """``GET /v1/threads/{thread_id}/report``: a file, which is to be saved; no browser runs anything in it."""
         from clew_services.report.report_files import Report, policy, write_report  # noqa: PLC0415 - seldom needed
 
         address, now = Address(call.holder.tenant, call.thread_id), datetime.now(UTC)
-        moments = [moment(each, "as_of") for each in call.query(AsOfMoments).as_of]
+        asked = call.query(ReportForm)
+        moments = [moment(each, "as_of") for each in asked.as_of]
         report = await report_thread(self._exporter, self._asked, address, moments, now=now, most=_LONGEST_REPORTED)
-        page = await asyncio.to_thread(write_report, Report(made_at=now, threads=(report,)), "html")
+        file = await asyncio.to_thread(write_report, Report(made_at=now, threads=(report,)), asked.format)
         headers = (
-            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-type", f"{REPORT[asked.format]}; charset=utf-8".encode()),
             (b"content-security-policy", f"{policy()}; sandbox".encode()),
-            (b"content-disposition", f'attachment; filename="{address.thread}.html"'.encode()),
+            (b"content-disposition", f'attachment; filename="{address.thread}.{asked.format}"'.encode()),
         )
-        return Answer(200, page, headers)
+        return Answer(200, file, headers)
