@@ -9,13 +9,12 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from msgspec import Raw
-from playwright.async_api import Browser, Locator, Page, Route, expect
+from playwright.async_api import Page, Route, expect
 
 from clew_events.commands import (
     AddItems,
@@ -29,105 +28,32 @@ from clew_events.commands import (
 )
 from clew_events.events import RetentionSet, StandingHoldPlaced
 from clew_events.queries import ListMessages
-from clew_events.requests import ExpiresAfterIn, FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
+from clew_events.requests import ExpiresAfterIn, NewMessage
 from clew_events.subjects import TENANT, Address
-from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys import Holder
 from clew_services.api_keys.holders import digest
-from clew_services.compose import Clew, connect
-from support.api import ACME, served
-from support.browser import PATIENCE, chromium, needs_chromium, page_at
-from support.commits import CREATED, added, body_of, commit, hash_of, store
-from support.deployments import connected_client, deployed
+from support.api import ACME
+from support.browser import PATIENCE, needs_chromium
+from support.commits import body_of, commit, store
+from support.deployments import connected_client
 from support.erasure_worker import complete_all
-from support.feeding import Fed, fed_by_hand
+from support.explorer import READER, Stand, at, explorer, row, story
 from support.forging import delete, stored
 from support.parcels import PARCEL, write_parcels
 from support.up import clew
-from support.writers import Writer, message_id, thread_id
+from support.writers import thread_id
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
-READER = "a-key-that-may-read"
-LONG = 900
 PICTURES = os.environ.get("CLEW_TEST_PICTURES")
 """A folder for the pictures of the documents, if they are to be made anew."""
 expect.set_options(timeout=PATIENCE)
 
 
-class Stand:
-    """A service with a page, and who writes to it."""
-
-    def __init__(self, url: str, nats: str, browser: Browser, composed: Clew, *, fed: Fed, keys: Keys) -> None:
-        self.url = url
-        self.nats = nats
-        self.composed = composed
-        self.writer = Writer(composed.handler, "acme")
-        self.fed = fed
-        self.keys = keys
-        self._browser = browser
-
-    def page(self, place: str = "", **options: object) -> AbstractAsyncContextManager[Page]:
-        """The page, as it is opened by somebody who has entered no key."""
-        return page_at(self._browser, f"{self.url}/explorer{place}", **options)
-
-    @asynccontextmanager
-    async def entered(self, place: str = "", key: str = ACME, **options: object) -> AsyncIterator[Page]:
-        """The page, with a key entered."""
-        async with self.page(place, **options) as page:
-            await page.get_by_label("API key").fill(key)
-            await page.keyboard.press("Enter")
-            await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-            yield page
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
-    keys = Keys.parse(f"{ACME}:acme")
-    keys.admit(digest(READER), Holder("acme", "key:reader", frozenset({"read"}), digest(READER).hex()[:16]))
-    folder = tmp_path_factory.mktemp("explorer")
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(deployed(folder / "data"))
-        composed = await stack.enter_async_context(connect(server.url, name="explorer"))
-        fed = stack.enter_context(fed_by_hand(composed, folder))
-        url = await stack.enter_async_context(served(composed, keys=keys))
-        browser = await stack.enter_async_context(chromium())
-        await _many(server.url)
-        yield Stand(url, server.url, browser, composed, fed=fed, keys=keys)
-
-
-async def _many(url: str) -> None:
-    """A thread of many commits, put into the log as they are."""
-    address, prev = Address("acme", "thread_of_many"), None
-    async with connected_client(url) as nc:
-        for n in range(1, LONG + 1):
-            events = (CREATED,) if n == 1 else (added(n - 1, f"message {n - 1}"),)
-            made = commit(n, *events, prev=prev, thread=address.thread, tenant="acme")
-            prev = hash_of(made)
-            await store(nc, address, body_of(made))
-
-
-async def story(writer: Writer, thread: str) -> str:
-    """A thread to which everything happened that can, by several people."""
-    message = NewMessage(role="user", content="Where is my parcel? I want a refund.")
-    await writer.create(thread, metadata={"plan": "free", "trial": "yes"}, messages=(message,), actor="shop")  # 1
-    one = message_id(await writer.add(thread, "It left Oslo.", actor="bot"))  # 2
-    two = message_id(await writer.add(thread, "My card is 4111", actor="shop"))  # 3
-    await writer.update(thread, patch=MetadataPatch(set={"plan": "paid"}, unset=("trial",)), actor="sales")  # 4
-    await writer.change(thread, one, patch=MetadataPatch(set={"mood": "sad"}), actor="bot")  # 5
-    await writer.remove(thread, two, actor="privacy")  # 6
-    files = ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-1",)))
-    await writer.update(thread, tool_resources=files, actor="sales")  # 7
-    return thread
-
-
-def row(page: Page, key: str) -> Locator:
-    return page.locator("tr", has=page.get_by_role("rowheader", name=key, exact=True))
-
-
-async def at(page: Page, n: int) -> None:
-    """Wait until the page shows the state after a commit."""
-    await expect(page.locator(".told b")).to_have_text(str(n))
-    await expect(page.locator(".panel")).not_to_have_attribute("aria-busy", "true")
+    async with explorer(tmp_path_factory.mktemp("explorer")) as stand:
+        yield stand
 
 
 async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> None:
@@ -661,29 +587,6 @@ async def test_who_is_signed_in_is_so_in_all_tabs_until_they_sign_out_or_the_key
         await expect(page.get_by_role("alert")).to_contain_text("This session has ended")
         await expect(page.get_by_label("API key")).to_be_visible()
         await expect(page.get_by_text("It left Oslo.")).to_have_count(0)
-
-
-async def test_a_thread_of_many_commits_has_few_of_them_on_the_page(stand: Stand) -> None:
-    async with stand.entered("#thread/thread_of_many?at=450") as page:
-        await at(page, 450)
-        await expect(page.locator("#commit-450")).to_be_in_viewport()
-        await expect(page.locator("#commit-450")).to_contain_text("message 449")
-        slider = page.get_by_role("slider")
-        await slider.focus()
-        for key, n in (("Home", 1), ("PageUp", 11), ("End", LONG)):
-            await slider.press(key)
-            await at(page, n)
-            await expect(page.locator(f"#commit-{n}")).to_be_in_viewport()
-            await expect(page.locator(f"#commit-{n} .by time")).to_be_visible()
-            assert await page.locator(".commit").count() < 40
-            assert await page.locator(".message").count() <= 40
-        await page.get_by_role("button", name="Show earlier ones").click()
-        await expect(page.locator(".message")).to_have_count(80)
-        # Dragged back and forth as fast as can be, it comes to rest where it was left.
-        for n in (700, 20, 333, 800, 5, 250):
-            await slider.fill(str(n))
-        await at(page, 250)
-        await expect(page.locator(".message.is-added")).to_contain_text("message 249")
 
 
 async def test_a_report_of_the_moment_that_is_looked_at_and_a_pack_are_downloaded(stand: Stand) -> None:

@@ -14,9 +14,11 @@ from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, ForkedFrom, ItemAdded, ThreadCreated
 from clew_events.ids import item_id
-from clew_events.subjects import TENANT, Address, event_subject, shard_of
+from clew_events.subjects import TENANT, Address, event_stream, event_subject, shard_of
 from clew_projections.apply import advance_items
+from clew_projections.nats.stream_messages import EXPECTED
 from clew_projections.views import ItemView
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -109,6 +111,23 @@ async def store(nc: Client, address: Address, body: bytes, *, shards: int = 2) -
     """Put bytes on a thread's subject, past every rule; the sequence they got."""
     subject = event_subject(shard_of(address.thread, shards), address)
     return (await nc.jetstream().publish(subject, body)).seq
+
+
+async def store_many(clew: Clew, address: Address, bodies: Iterable[bytes]) -> None:
+    """Put a new thread's commits into a log to which nobody else writes, not waiting for each."""
+    stream = event_stream(shard_of(address.thread, clew.deployment.shards))
+    subject = event_subject(shard_of(address.thread, clew.deployment.shards), address)
+    js = clew.nc.jetstream()
+    last, guard = (await js.stream_info(stream)).state.last_seq, 0
+    for seq, body in enumerate(bodies, start=last + 1):
+        await clew.nc.publish(subject, body, headers={EXPECTED: str(guard)})
+        guard = seq
+    await clew.nc.flush()
+
+    async def is_stored() -> bool:
+        return (await js.stream_info(stream)).state.last_seq == guard
+
+    await eventually(is_stored)
 
 
 async def order(clew: Clew, tenant: str, *events: Event) -> None:

@@ -13,26 +13,32 @@ import pytest
 
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json
-from clew_events.events import Effect, StoredEvent, ThreadEvent
+from clew_events.events import Effect, EventType, StoredEvent, TenantEvent, ThreadEvent
 
 NODE = shutil.which("node")
 PAGE = files("clew_services.http.explorer") / "page"
 PROGRAM = """
-import { did, sort } from "./words.js";
+import { did, KINDS, sort } from "./words.js";
 import { readFileSync } from "node:fs";
 const events = JSON.parse(readFileSync(0));
-console.log(JSON.stringify(events.map((event) => [did({ events: [event] }), sort({ events: [event] })])));
+const was = { plan: "free", gone: null };
+const kinds = ({ type }) => Object.keys(KINDS).filter((kind) => KINDS[kind][1].includes(type));
+console.log(JSON.stringify(events.map((event) => [
+  did({ events: [event] }, (key) => was[key]), sort({ events: [event] }), kinds(event),
+])));
 """
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="Node is missing")
 
 
 def looks(event: type[StoredEvent]) -> str:
+    if "Hold" in event.__name__:
+        return "held"
     by_effect: dict[Effect, str] = {"creates": "added", "changes": "changed", "deletes": "gone"}
     return "begun" if issubclass(event, ThreadEvent) and event.effect == "creates" else by_effect[event.effect]
 
 
-def words(folder: Path, events: list[object]) -> list[tuple[str, str]]:
+def words(folder: Path, events: list[object]) -> list[tuple[str, str, list[str]]]:
     for name in ("words.js", "text.js", "dom.js"):
         (folder / name).write_text((PAGE / name).read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
@@ -42,21 +48,36 @@ def words(folder: Path, events: list[object]) -> list[tuple[str, str]]:
     ran = subprocess.run(
         command, cwd=folder, input=json.dumps(events), capture_output=True, text=True, check=True, timeout=60
     )
-    return [(said, sort) for said, sort in json.loads(ran.stdout)]
+    return [(said, sort, kinds) for said, sort, kinds in json.loads(ran.stdout)]
 
 
 def test_every_event_looks_in_the_explorer_like_what_it_does(tmp_path: Path) -> None:
     shown = words(tmp_path, [as_json(EXAMPLES[event.__name__][0]) for event in get_args(StoredEvent)])
-    for event, (said, sort) in zip(get_args(StoredEvent), shown, strict=True):
+    for event, (said, sort, kinds) in zip(get_args(StoredEvent), shown, strict=True):
         assert said, f"words.js says nothing of {event.__name__}"
         assert event.__name__ not in said
         assert sort == looks(event), f"words.js takes {event.__name__} for '{sort}'"
+        # Those that can be asked for in a thread are all of a kind by which the timeline chooses.
+        assert bool(kinds) == (event.__name__ in get_args(EventType) and not issubclass(event, TenantEvent))
 
 
 def test_an_event_without_words_of_its_own_is_called_by_its_name(tmp_path: Path) -> None:
     assert words(tmp_path, [{"type": "ItemSourceRestored"}, {"type": "NoteAdded"}]) == [
-        ("item source restored", "changed"),
-        ("note added", "added"),
+        ("item source restored", "changed", []),
+        ("note added", "added", []),
+    ]
+
+
+def test_metadata_is_told_with_its_value_before_where_that_is_known(tmp_path: Path) -> None:
+    told = words(tmp_path, [
+        {"type": "MetadataUpdated", "set": {"plan": "gold", "gone": "back", "other": ""}, "unset": []},
+        {"type": "MetadataUpdated", "set": {}, "unset": ["plan", "other"]},
+        {"type": "ThreadCreated", "metadata": {"a": "1", "b": "2", "c": "3", "d": "4"}},
+    ])  # fmt: skip
+    assert [said for said, _, _ in told] == [
+        "plan: free → gold, set gone: back, set other: (empty)",
+        "removed plan: free, removed other",
+        "created with a: 1, b: 2, c: 3 and 1 more",
     ]
 
 

@@ -33,7 +33,7 @@ export class Api {
     await this.#ask("session", {}, { method: "DELETE" });
   }
 
-  /** The answer's value and headers. `parameters` that are null or empty are left out. */
+  /** The answer's value and headers. `parameters` that are null or empty are left out; a list is there several times. */
   async get(path, parameters = {}, signal = undefined) {
     const answer = await this.#ask(path, parameters, { signal });
     const text = await arrived(answer.text());
@@ -82,7 +82,9 @@ export class Api {
     // An id such as ".." would lead elsewhere, encoded or not.
     if (url.pathname !== HERE.pathname + path) throw new Refused(400, { message: `'${decodeURIComponent(path)}' is not in this API.` });
     for (const [name, value] of Object.entries(parameters)) {
-      if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
+      for (const each of Array.isArray(value) ? value : [value]) {
+        if (each !== null && each !== undefined && each !== "") url.searchParams.append(name, String(each));
+      }
     }
     const asking = {
       method,

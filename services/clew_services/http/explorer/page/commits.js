@@ -7,14 +7,17 @@ const KEPT = 60; // pages
 export class Commits {
   #api;
   #path;
+  #thread;
   #signal;
   #pages = new Map();
   #coming = new Map();
   #missing = new Map(); // from the number of the first to that of the last
+  #bases = new Map([[0, new Map()]]); // the thread's metadata before each page, as far as it was asked for
 
   /** `arrived` is called when more of them are there, `failed` with what went wrong. */
   constructor(api, id, signal, { arrived, failed }) {
     this.#api = api;
+    this.#thread = path("threads", id);
     this.#path = path("threads", id, "events");
     this.#signal = signal;
     this.arrived = arrived;
@@ -46,6 +49,34 @@ export class Commits {
   forget() {
     this.#pages = new Map();
     this.#coming = new Map();
+    this.#bases = new Map([[0, new Map()]]);
+  }
+
+  /**
+   * What tells the value that a key of the thread's metadata had before a commit: null if it had none, and undefined if
+   * that is not known. What the commits of its page do not tell is asked for, once.
+   */
+  before(n) {
+    const place = Math.floor((n - 1) / PAGE);
+    const [first, page] = [place * PAGE + 1, this.#pages.get(place)];
+    const commits = Array.from({ length: n - first }, (_, index) => page?.get(first + index));
+    if (commits.includes(undefined)) return () => undefined;
+    return (key) => {
+      const value = lastValue(commits, key);
+      if (value !== undefined) return value;
+      if (!this.#bases.has(place)) this.#ask(place, first - 1);
+      const base = this.#bases.get(place);
+      return base && !commits.some(isErased) ? base.get(key) ?? null : undefined;
+    };
+  }
+
+  // What was erased of the thread is not known, and of a deleted one nothing is answered: then nothing is said of before.
+  async #ask(place, n) {
+    const bases = this.#bases.set(place, null);
+    const { value } = await this.#api.get(this.#thread, { as_of: n }, this.#signal).catch(() => ({ value: { erased: true } }));
+    if (value.erased) return;
+    bases.set(place, new Map(Object.entries(value.metadata)));
+    this.arrived();
   }
 
   /** Whether the thread had this one, and the log has lost it. */
@@ -117,3 +148,18 @@ export class Commits {
     this.#pages.delete(farthest);
   }
 }
+
+/** The value that the last of some commits left a key with: null if it took it away, undefined if they do not tell. */
+export function lastValue(commits, key) {
+  for (const { events } of [...commits].reverse()) {
+    for (const event of [...events].reverse()) {
+      if (event.type === "ErasedThreadEvent") return undefined;
+      const set = event.type === "MetadataUpdated" ? event.set : event.type === "ThreadCreated" ? event.metadata : {};
+      if (Object.hasOwn(set ?? {}, key)) return set[key];
+      if (event.type === "ThreadCreated" || (event.type === "MetadataUpdated" && event.unset?.includes(key))) return null;
+    }
+  }
+  return undefined;
+}
+
+const isErased = ({ events }) => events.some(({ type }) => type === "ErasedThreadEvent");

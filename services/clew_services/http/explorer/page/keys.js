@@ -5,6 +5,7 @@ const KEYS = [
   ["/", "find a thread"],
   ["j", "the next one: thread, or commit"],
   ["k", "the one before"],
+  ["c", "compare from the commit that is shown"],
   ["?", "show these keys"],
   ["Esc", "close them"],
 ];

@@ -96,6 +96,7 @@ listen({
   "/": seek,
   j: () => view?.step(1),
   k: () => view?.step(-1),
+  c: () => view?.pin?.(),
 });
 
 // To the field for words, wherever it is.

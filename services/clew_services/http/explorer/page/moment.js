@@ -8,12 +8,13 @@ const KNOTS = 160;
 const LEAP = 10;
 const STEPS = { "First commit": "⇤", "Previous commit": "←", "Next commit": "→", "Latest commit": "⇥" };
 
-/** A slider from the first commit to the last; `moved(n, done)` is called as it moves, and when it is let go. */
-export function moment(commits, moved) {
+/** A slider from the first commit to the last, with what `marks` has; `moved(n, done)` is called as it moves, and when it is let go, `pinned()` to compare from it. */
+export function moment(commits, marks, moved, pinned) {
   let at = 0;
   const range = h("input", { id: "moment", type: "range", min: "1", max: "1", step: "1", "aria-label": "Moment in the thread’s history" });
   const knots = svg("svg", { class: "knots", "aria-hidden": "true", focusable: "false", preserveAspectRatio: "none" });
   const told = h("p", { class: "told", id: "told" });
+  const pin = h("button", { type: "button", class: "quiet", onclick: pinned }, "Compare from here");
   const step = (label, to) => {
     const button = h("button", { type: "button", class: "step", "aria-label": label, title: label }, h("span", { "aria-hidden": "true" }, STEPS[label]));
     button.addEventListener("click", () => to() !== at && moved(to(), true));
@@ -28,7 +29,7 @@ export function moment(commits, moved) {
   const element = h(
     "section",
     { class: "moment", "aria-label": "Moment" },
-    told,
+    h("div", { class: "moment-head" }, told, pin),
     h(
       "div",
       { class: "walk" },
@@ -73,6 +74,7 @@ export function moment(commits, moved) {
       knots,
       svg("line", { class: "ahead", x1: 0, y1: 6, x2: 1000, y2: 6 }),
       svg("line", { class: "gone-by", x1: 0, y1: 6, x2: place(at), y2: 6 }),
+      ...marks.drawn(place, total),
       ...Array.from({ length: drawn }, (_, index) => {
         const commit = commits.get(index + 1);
         const x = place(index + 1);

@@ -12,19 +12,23 @@ const TYPES = "HoldPlaced,HoldReleased,ErasureRequested,ErasureCompleted";
 const PAGE = 1000;
 
 /** What a thread's history says of that; `total` tells how long it is, and `erased` is called when more is to be erased. */
-export function removal(api, id, total, erased) {
+export function removal(api, id, signal, total, erased) {
   const commits = new Map();
   let read = 0;
+  let reading = null;
 
   /** Read what has come since. */
-  async function renew(signal) {
-    const [from, end, had] = [read, total(), of("ErasureRequested").length];
+  const renew = () => (reading ??= renewed().finally(() => (reading = null)));
+
+  async function renewed() {
+    const [from, had] = [read, of("ErasureRequested").length];
     let after = read || null;
-    while (read < end) {
+    while (read < total()) {
+      const end = total();
       const { value } = await api.get(path("threads", id, "events"), { type: TYPES, limit: PAGE, after }, signal);
       for (const each of value.data) commits.set(each.n, each);
       after = value.next;
-      if (after === null) read = end;
+      if (after === null) read = after = end;
     }
     if (from && of("ErasureRequested").length > had) erased();
   }
@@ -35,8 +39,8 @@ export function removal(api, id, total, erased) {
   }
 
   /** The holds that there were after a commit, and all erasures that were asked for by now. */
-  async function at(n, signal) {
-    await renew(signal);
+  async function at(n) {
+    await renew();
     const holds = new Map();
     for (const { by, event } of of("HoldPlaced", "HoldReleased").filter(({ by }) => by.n <= n)) {
       if (event.type === "HoldPlaced") holds.set(event.hold, by);
@@ -46,6 +50,20 @@ export function removal(api, id, total, erased) {
     const erasures = of("ErasureRequested").map((each) => ({ ...each, completed: completed.get(each.event.erasure) }));
     return { holds, erasures: erasures.filter(({ by, event, completed }) => event.items === null || by.n >= n || completed?.by.n === n) };
   }
+
+  /** Each hold that there ever was: from which commit, and to which. */
+  function holds() {
+    const told = [];
+    for (const { by, event } of of("HoldPlaced", "HoldReleased")) {
+      const placed = told.find((each) => each.hold === event.hold && each.last === null);
+      if (event.type === "HoldPlaced") placed ?? told.push({ n: by.n, kind: "hold", hold: event.hold, text: `held by ${event.hold}`, last: null });
+      else if (placed) placed.last = by.n;
+    }
+    return told;
+  }
+
+  /** Each erasure that was asked for. */
+  const asked = () => of("ErasureRequested").map(({ by, event }) => ({ n: by.n, kind: "erasure", text: event.items ? "items erased" : "the thread erased" }));
 
   /** What of a thread was erased since, or is by this very commit. */
   function erasuresShown({ erasures }, signal) {
@@ -100,5 +118,5 @@ export function removal(api, id, total, erased) {
   const row = (name, value, note) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value), h("td", { class: "origin" }, note));
   const origin = (by) => h("span", {}, line(by.actor), " in ", h("a", { href: toThread(id, { at: by.n }), class: "mono" }, `commit ${by.n}`), " ", when(by.at));
 
-  return { at, renew, erasuresShown, retentionShown, retentionNow };
+  return { at, renew, holds, erasures: asked, erasuresShown, retentionShown, retentionNow };
 }

@@ -1,16 +1,20 @@
-// Where on the page one is, as the address has it: `#threads?…`, or `#thread/ID?at=12&tab=blame`.
+// Where on the page one is, as the address has it: `#threads?…`, or `#thread/ID?at=12&from=4&tab=compare&kind=items`.
+
+const TABS = ["state", "blame", "compare"];
 
 /** What an address asks for. */
 export function parsed(hash) {
   const [place, query = ""] = hash.replace(/^#/, "").split(/\?(.*)/s);
   const said = new URLSearchParams(query);
   if (place.startsWith("thread/")) {
-    const at = Number(said.get("at"));
     return {
       view: "thread",
       id: decoded(place.slice("thread/".length)),
-      at: Number.isSafeInteger(at) && at > 0 ? at : null,
-      tab: said.get("tab") === "blame" ? "blame" : "state",
+      at: number(said.get("at")),
+      from: number(said.get("from")),
+      tab: TABS.includes(said.get("tab")) ? said.get("tab") : "state",
+      actor: said.get("actor") ?? "",
+      kind: said.get("kind") ?? "",
     };
   }
   const [search, order, after, before] = ["search", "order", "after", "before"].map((name) => said.get(name) ?? "");
@@ -18,9 +22,13 @@ export function parsed(hash) {
   return { view: "threads", search, filters, order: ["created", "oldest"].includes(order) ? order : "updated", after, before };
 }
 
-export function toThread(id, { at = null, tab = "state" } = {}) {
+/** The address of a thread: at which commit, compared with the state after which, and which commits are listed. */
+export function toThread(id, { at = null, from = null, tab = "state", actor = "", kind = "" } = {}) {
   const said = new URLSearchParams();
   if (at !== null) said.set("at", String(at));
+  if (from !== null) said.set("from", String(from));
+  if (actor) said.set("actor", actor);
+  if (kind) said.set("kind", kind);
   if (tab !== "state") said.set("tab", tab);
   return `#thread/${encodeURIComponent(id)}${said.size ? `?${said}` : ""}`;
 }
@@ -40,6 +48,11 @@ export function go(hash, { quietly = false } = {}) {
   if (hash === location.hash) return;
   history[quietly ? "replaceState" : "pushState"](null, "", hash);
   dispatchEvent(new Event("hashchange"));
+}
+
+function number(text) {
+  const said = Number(text);
+  return Number.isSafeInteger(said) && said > 0 ? said : null;
 }
 
 function decoded(text) {

@@ -1,10 +1,12 @@
-// Taking a thread's history home: as a pack, which can be asked and checked without a server, or as a report to print.
+// Taking a thread's history home: as a pack, which can be asked and checked without a server, or as a report.
 import { brokenOff, path } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { failure } from "./notices.js";
 
-/** Buttons that download, and a place for what goes wrong. The report shows the state after commit `at()`. */
-export function saving(api, id, signal, at) {
+const FORMATS = { html: "a page to print", csv: "a table (CSV)", json: "JSON" };
+
+/** Controls that download, and a place for what goes wrong. The report shows the state at each of `moments()`. */
+export function saving(api, id, signal, moments) {
   const place = h("div", {});
   const button = (what, part, ending, parameters = () => ({})) => {
     const element = h("button", { type: "button", onclick: save }, `Download ${what}`);
@@ -26,8 +28,9 @@ export function saving(api, id, signal, at) {
 
     return element;
   };
-  const buttons = [button("report", "report", "html", () => ({ as_of: at() })), button("pack", "export", "clew.tar.zst")];
-  return { buttons, element: place };
+  const format = h("select", { "aria-label": "The report is" }, ...Object.entries(FORMATS).map(([value, label]) => h("option", { value }, label)));
+  const report = h("span", { class: "joined" }, button("report", "report", "html", () => ({ as_of: moments(), format: format.value })), format);
+  return { controls: [report, button("pack", "export", "clew.tar.zst")], element: place };
 }
 
 function give(blob, name) {

@@ -190,7 +190,8 @@ function switches(pages) {
 
 const TOLD = { added: "new", changed: "changed", deleted: "deleted" };
 
-function itemShown(item, pages, change = null) {
+/** An item, and how it `change`d; `named` is whether it can be found by its id. */
+export function itemShown(item, pages, change = null, named = true) {
   const [said, before] = [contents(item), change?.change === "changed" && change.before ? contents(change.before) : null];
   const shown = (each, { as, shown: raw, erased }) => (erased ? [] : pages.read.place(each, as, raw));
   const replaced = before !== null && before.as !== said.as;
@@ -199,7 +200,7 @@ function itemShown(item, pages, change = null) {
   const removed = [...keys.values()].filter((each) => each.after === null);
   return h(
     "li",
-    { class: `message ${said.erased ? "erased" : ROLES.includes(said.role) ? said.role : ""} ${change ? `is-${change.change}` : ""}`, id: item.id },
+    { class: `message ${said.erased ? "erased" : ROLES.includes(said.role) ? said.role : ""} ${change ? `is-${change.change}` : ""}`, id: named && item.id },
     h(
       "p",
       { class: "by" },

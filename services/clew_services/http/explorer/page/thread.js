@@ -1,11 +1,14 @@
-// A thread: its items beside a timeline of its commits, at any moment of its past, and live.
-import { brokenOff, Refused } from "./api.js";
+// A thread: its items beside a timeline of its commits, at any moment of its past or two of them compared, and live.
+import { brokenOff, path, Refused } from "./api.js";
 import { asked, blameShown } from "./blame.js";
 import { Commits } from "./commits.js";
+import { comparison } from "./compare.js";
 import { announce, copying, fill, h, settled } from "./dom.js";
 import { count, titleOf } from "./finding.js";
 import { forksShown } from "./forks.js";
 import { live } from "./live.js";
+import { marks } from "./marks.js";
+import { choosing, Matches } from "./matches.js";
 import { moment } from "./moment.js";
 import { failure, gone, loading } from "./notices.js";
 import { recordShown } from "./record.js";
@@ -29,17 +32,23 @@ export function threadView(api, route) {
   let again = () => load();
   const pages = states(api, id, () => again());
   let at = null;
+  let from = route.from;
   let tab = route.tab;
+  let filter = { actor: route.actor, kind: route.kind };
   let following = route.at === null;
   let loads = null;
   let recordOpen = false;
 
   const commits = new Commits(api, id, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, redraw)) });
-  const leaves = removal(api, id, () => commits.total, forget);
-  const list = timeline(commits, choose);
-  const slider = moment(commits, (n, step) => choose(n, step));
+  const leaves = removal(api, id, signal, () => commits.total, forget);
+  const signs = marks(api, id, leaves, signal, redraw);
+  const matches = new Matches(api, id, commits, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, () => matches.more())) });
+  const list = timeline(commits, matches, signs, choose);
+  const slider = moment(commits, signs, (n, step) => choose(n, step), () => view.pin());
+  const filters = choosing(filter, sift, seek);
+  const compare = comparison(api, id, pages, () => commits.total, (n) => pin(n, true));
   const check = verdict(api, id, commits, signal);
-  const save = saving(api, id, signal, () => at);
+  const save = saving(api, id, signal, () => (tab === "compare" ? ends() : [at]));
   const trouble = h("div", {});
   const called = h("p", { class: "called" });
   const facts = h("p", { class: "fine facts" });
@@ -49,17 +58,20 @@ export function threadView(api, route) {
     [
       ["state", "State"],
       ["blame", "Who changed what"],
+      ["compare", "Compare"],
     ],
     tab,
     (name) => {
       tab = name;
+      following = tab !== "compare" && at === commits.total;
+      pin(from, false);
       address(true);
       load();
     },
   );
   const panel = choice.panel;
   const body = h("div", { class: "loaded" });
-  const actions = h("div", { class: "actions" }, watch, check.button, ...save.buttons);
+  const actions = h("div", { class: "actions" }, watch, check.button, ...save.controls);
   const element = h(
     "article",
     { class: "thread", "aria-labelledby": "thread-id" },
@@ -81,8 +93,8 @@ export function threadView(api, route) {
     took(commit) {
       const before = commits.total;
       commits.take(commit);
-      grow(before);
-      if (commit.events.some(({ type }) => type === "ErasureRequested")) leaves.renew(signal).catch(() => null);
+      grow(before, matches.take(commit));
+      if (commit.events.some(({ type }) => type === "ErasureRequested")) leaves.renew().catch(() => null);
     },
     opened: catchUp,
   });
@@ -92,22 +104,24 @@ export function threadView(api, route) {
     const before = commits.total;
     await commits.count();
     grow(before);
-    await leaves.renew(signal);
+    await signs.renew();
   }
 
   // What was read before and is being erased goes from the page as well.
   function forget() {
     pages.forget();
     commits.forget();
+    matches.forget();
     commits.want(1, 1);
     redraw();
     load();
   }
 
-  function grow(before) {
+  function grow(before, listed = true) {
     const by = commits.total - before;
     if (by <= 0) return;
-    list.grown(by);
+    list.grown(matches.filtered ? Number(listed) : by);
+    signs.draw();
     tell();
     announce(`${count(by, "new commit")}.`);
     if (following) show(commits.total);
@@ -126,15 +140,48 @@ export function threadView(api, route) {
   }
 
   function choose(n, step) {
-    following = n === commits.total;
+    following = n === commits.total && tab !== "compare";
     show(n);
     address(step);
   }
 
   const settle = settled(300, () => signal.aborted || address(true, true));
   function address(step, quietly = false) {
-    if (step) go(toThread(id, { at: following ? null : at, tab }), { quietly });
+    const two = tab === "compare";
+    if (step) go(toThread(id, { at: following && !two ? null : at, from: two ? from : null, tab, ...filter }), { quietly });
     else settle();
+  }
+
+  /** The two moments that are compared, the earlier one first. */
+  const ends = () => [Math.min(from, at), Math.max(from, at)];
+
+  // Compare with the state after another commit, or without a number with the first.
+  function pin(n, step) {
+    if (tab === "compare") from = Math.min(n ?? 1, commits.total);
+    list.pin(tab === "compare" ? from : null);
+    if (!step) return;
+    address(true);
+    load();
+  }
+
+  function sift(wanted) {
+    filter = wanted;
+    filters.say(filter);
+    matches.choose(filter);
+    list.select(at);
+    address(true);
+  }
+
+  // To the last commit up to a time; the API says which that is.
+  async function seek(time) {
+    fill(trouble);
+    try {
+      const { value } = await api.get(path("threads", id, "diff"), { from: time, to: time, limit: 1 }, signal);
+      if (value.to.n === 0) announce("The thread was not there yet: this is its first commit.");
+      choose(Math.max(1, value.to.n), true);
+    } catch (fault) {
+      if (!brokenOff(fault)) fill(trouble, failure(fault));
+    }
   }
 
   function show(n) {
@@ -157,14 +204,21 @@ export function threadView(api, route) {
     panel.setAttribute("aria-busy", "true");
     try {
       const [n, blame] = [at, tab === "blame"];
-      const [found, commit, about] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n), leaves.at(n, either)]);
+      if (tab === "compare") {
+        const two = await compare.asked(...ends(), either);
+        if (either.aborted) return;
+        fill(panel, compare.shown(two, signal));
+        panel.removeAttribute("aria-busy");
+        return;
+      }
+      const [found, commit, about] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n), leaves.at(n)]);
       if (either.aborted) return;
       if (!blame && found.thread) call(found.thread);
       const record = commit && recordShown(commit, recordOpen, (open) => (recordOpen = open));
       const undo = !blame && found.thread === null && n === commits.total && !isErased(found) && restoration(api, id, signal, catchUp);
       const now = n === commits.total && !isErased(found);
       const kept = !blame && (now ? leaves.retentionNow(found.thread, about.holds, either) : leaves.retentionShown(found.thread, about.holds));
-      fill(panel, record, leaves.erasuresShown(about, signal), kept, blame ? blameShown(found) : stateShown(found, pages, signal), undo, !blame && found.thread !== null && forksShown(api, id, found.thread, n, either));
+      fill(panel, record, leaves.erasuresShown(about, signal), kept, blame ? blameShown(found, commits, (limit) => asked(api, id, n, signal, limit)) : stateShown(found, pages, signal), undo, !blame && found.thread !== null && forksShown(api, id, found.thread, n, either));
       reveal();
     } catch (fault) {
       if (brokenOff(fault) || mine.signal.aborted) return;
@@ -208,11 +262,14 @@ export function threadView(api, route) {
       await present("This is what is still known of it.");
       return;
     }
-    fill(body, slider.element, h("div", { class: "columns" }, h("section", { class: "past", "aria-label": "Timeline" }, h("h2", {}, "Timeline"), list.element), h("section", { class: "then" }, choice.element, panel)));
+    fill(body, slider.element, signs.element, h("div", { class: "columns" }, h("section", { class: "past", "aria-label": "Timeline" }, filters.element, list.element), h("section", { class: "then" }, choice.element, panel)));
     commits.want(1, 1);
     if (commits.total <= 160) commits.want(1, commits.total);
     if (route.at !== null && route.at > commits.total) announce(`There is no commit ${route.at} yet: this is now.`);
+    matches.choose(filter);
+    following = following && tab !== "compare";
     show(route.at === null ? commits.total : Math.min(route.at, commits.total));
+    pin(from, false);
     tell();
     stream.start();
   }
@@ -229,23 +286,36 @@ export function threadView(api, route) {
     }
   }
 
-  begin();
-  return {
+  const view = {
     element,
     takes: (wanted) => wanted.view === "thread" && wanted.id === id,
     go(wanted) {
       following = wanted.at === null;
       const turned = wanted.tab !== tab;
       tab = wanted.tab;
+      const moved = tab === "compare" && wanted.from !== from;
       choice.choose(tab);
+      filter = { actor: wanted.actor, kind: wanted.kind };
+      filters.say(filter);
       route = wanted;
       if (!commits.total) return;
+      matches.choose(filter);
       const n = wanted.at === null ? commits.total : Math.min(wanted.at, commits.total);
+      pin(wanted.from, false);
       if (n !== at) show(n);
-      else if (turned) load();
+      else if (turned || moved) load();
+      list.select(at);
     },
     step(by) {
-      if (commits.total && at !== null) choose(Math.min(commits.total, Math.max(1, at + by)), true);
+      if (commits.total && at !== null) list.step(by);
+    },
+    /** Compare the moment that is shown with those that are gone to from here. */
+    pin() {
+      if (!commits.total || at === null) return;
+      tab = "compare";
+      following = false;
+      choice.choose(tab);
+      pin(at, true);
     },
     leave() {
       leaving.abort();
@@ -253,4 +323,6 @@ export function threadView(api, route) {
       list.leave();
     },
   };
+  begin();
+  return view;
 }

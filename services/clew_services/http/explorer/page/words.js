@@ -3,9 +3,23 @@ import { beginning } from "./text.js";
 
 const NAMED = 3;
 
-/** Such as "set plan, removed trial". */
-export function did(commit) {
-  const said = commit.events.map(event);
+/** The kinds of changes by which commits are chosen: their names, and their events. */
+export const KINDS = {
+  items: ["Messages and items", ["ItemAdded", "ItemReplaced", "ItemMetadataUpdated", "ItemDeleted", "ItemsCleared"]],
+  metadata: ["Metadata", ["ThreadCreated", "MetadataUpdated"]],
+  settings: ["Tools and expiry", ["ToolResourcesUpdated", "ExpiryUpdated"]],
+  deletions: ["Deleted, restored", ["ItemDeleted", "ItemsCleared", "ThreadDeleted", "ThreadRestored"]],
+  holds: ["Legal holds", ["HoldPlaced", "HoldReleased"]],
+  erasures: ["Erasures", ["ErasureRequested", "ErasureCompleted"]],
+};
+
+/**
+ * Such as "plan: free → gold, removed trial: yes".
+ *
+ * `before` tells what a key of the thread's metadata was before: null if it was not there, undefined if that is not known.
+ */
+export function did(commit, before = () => undefined) {
+  const said = commit.events.map((each) => event(each, before));
   const counted = said.length > 2 ? [...said.slice(0, 2), `${said.length - 2} more`] : said;
   return counted.join(" · ") || commit.command;
 }
@@ -13,20 +27,21 @@ export function did(commit) {
 /** What sort of change it was: what its knot on the thread looks like. */
 export function sort(commit) {
   const types = commit.events.map((each) => each.type);
+  if (types.some((type) => type.includes("Hold"))) return "held";
   if (types.some((type) => type.endsWith("Deleted") || type === "ErasureRequested")) return "gone";
   if (types.some((type) => type.endsWith("Created"))) return "begun";
   return types.some((type) => type.endsWith("Added")) ? "added" : "changed";
 }
 
-function event(each) {
+function event(each, before) {
   switch (each.type) {
     case "ThreadCreated": {
-      const keys = Object.keys(each.metadata ?? {});
-      const how = each.imported ? `imported from ${each.imported.source}` : "created";
-      return keys.length ? `${how} with ${some(keys)}` : how;
+      const { forked_from: from, imported, metadata = {} } = each;
+      const how = from ? `forked from ${from.thread} at commit ${from.n}` : imported ? `imported from ${imported.source}` : "created";
+      return Object.keys(metadata).length ? `${how} with ${some(Object.entries(metadata).map(([key, value]) => valued(key, value)))}` : how;
     }
     case "MetadataUpdated":
-      return difference(each);
+      return difference(each, before);
     case "ToolResourcesUpdated":
       return "changed tool resources";
     case "ExpiryUpdated":
@@ -76,16 +91,19 @@ function named(type) {
   return type.replace(/(?<=[a-z0-9])[A-Z]/g, " $&").toLowerCase();
 }
 
-function difference({ set = {}, unset = [] }) {
-  const said = [];
-  if (Object.keys(set).length) said.push(`set ${some(Object.keys(set))}`);
-  if (unset.length) said.push(`removed ${some(unset)}`);
-  return said.join(", ");
+function difference({ set = {}, unset = [] }, before = () => undefined) {
+  return some([
+    ...Object.entries(set).map(([key, value]) => (before(key) == null ? `set ${valued(key, value)}` : `${valued(key, before(key))} → ${short(value)}`)),
+    ...unset.map((key) => `removed ${before(key) == null ? short(key) : valued(key, before(key))}`),
+  ]);
 }
 
-function some(keys) {
-  const named = keys.slice(0, NAMED).map((key) => beginning(key, 40));
-  return keys.length > NAMED ? `${named.join(", ")} and ${keys.length - NAMED} more` : named.join(", ");
+const short = (text) => beginning(text, 40) || "(empty)";
+const valued = (key, value) => `${short(key)}: ${short(value)}`;
+
+function some(parts) {
+  const named = parts.slice(0, NAMED).join(", ");
+  return parts.length > NAMED ? `${named} and ${parts.length - NAMED} more` : named;
 }
 
 /** An item, as far as its id tells. */
@@ -94,7 +112,7 @@ function one(id) {
 }
 
 /** By whom an item is, and how it begins; or what sort of item it is, where it is no message. */
-function item({ message, body }) {
+export function item({ message, body }) {
   const said = message ?? body ?? {};
   const type = String(said.type ?? "message").replace(/_/g, " ");
   const texts = typeof said.content === "string" ? said.content : Array.isArray(said.content) && said.content.map(text).join(" ");
