@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,29 +14,15 @@ from clew_services.compose import Clew
 from clew_services.http.retries import Attempt
 from support.api import ACME, served
 from support.cutting import Fate, Patient, cutting
+from support.node import NODE, check_lock, install, needs_node
 
 FOLDER = Path(__file__).parents[1] / "node_openai"
-NODE, NPM = shutil.which("node"), shutil.which("npm")
-OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET_TIMEOUT")
-
-needs_node = pytest.mark.skipif(not (NODE and NPM), reason="node or npm is not installed here")
 
 
 @pytest.fixture(scope="module")
 def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the locked client and the programs that use it."""
-    folder = tmp_path_factory.mktemp("node_openai")
-    for file in FOLDER.iterdir():
-        if file.is_file():
-            shutil.copy(file, folder)
-    installed = subprocess.run(
-        [str(NPM), "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
-    if installed.returncode and any(word in installed.stderr for word in OFFLINE):
-        pytest.skip(f"npm cannot reach its registry: {installed.stderr.strip().splitlines()[0]}")
-    assert installed.returncode == 0, installed.stderr
-    return folder
+    return install(FOLDER, tmp_path_factory.mktemp("node_openai"))
 
 
 async def run(folder: Path, program: str, url: str, **env: str) -> dict[str, object]:
@@ -53,12 +37,7 @@ async def run(folder: Path, program: str, url: str, **env: str) -> dict[str, obj
 
 
 def test_the_lock_file_names_no_host():
-    lock = json.loads((FOLDER / "package-lock.json").read_text(encoding="utf-8"))
-    packages = {name: package for name, package in lock["packages"].items() if name}
-    assert packages
-    for package in packages.values():
-        assert "resolved" not in package
-        assert package["integrity"].startswith("sha512-")
+    check_lock(FOLDER)
 
 
 @needs_node

@@ -25,18 +25,18 @@ expect.set_options(timeout=PATIENCE)
 class Stand:
     """A service with a page, and who writes to it."""
 
-    def __init__(self, url: str, nats: str, browser: Browser, composed: Clew, *, fed: Fed, keys: Keys) -> None:
+    def __init__(self, url: str, nats: str, browser: Browser, *, composed: Clew, fed: Fed, keys: Keys) -> None:
         self.url = url
         self.nats = nats
         self.composed = composed
         self.writer = Writer(composed.handler, "acme")
         self.fed = fed
         self.keys = keys
-        self._browser = browser
+        self.browser = browser
 
     def page(self, place: str = "", **options: object) -> AbstractAsyncContextManager[Page]:
         """The page, as it is opened by somebody who has entered no key."""
-        return page_at(self._browser, f"{self.url}/explorer{place}", **options)
+        return page_at(self.browser, f"{self.url}/explorer{place}", **options)
 
     @asynccontextmanager
     async def entered(self, place: str = "", key: str = ACME, **options: object) -> AsyncIterator[Page]:
@@ -59,7 +59,7 @@ async def explorer(folder: Path) -> AsyncIterator[Stand]:
         fed = stack.enter_context(fed_by_hand(composed, folder))
         url = await stack.enter_async_context(served(composed, keys=keys))
         browser = await stack.enter_async_context(chromium())
-        yield Stand(url, server.url, browser, composed, fed=fed, keys=keys)
+        yield Stand(url, server.url, browser, composed=composed, fed=fed, keys=keys)
 
 
 async def story(writer: Writer, thread: str) -> str:

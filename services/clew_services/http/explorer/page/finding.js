@@ -63,7 +63,7 @@ export function finding(api, route) {
       if (brokenOff(fault)) return;
       fill(list);
       fill(counted);
-      fill(after, failure(fault, fault.code === "invalid_cursor" ? () => go(toThreads({ ...asked, after: "", before: "" })) : load));
+      fill(after, failure(fault, fault.code === "invalid_cursor" ? () => go(toThreads({ ...asked, after: "", before: "" })) : load, true));
       dispatchEvent(new CustomEvent("refused", { detail: fault }));
     } finally {
       if (!signal.aborted) list.removeAttribute("aria-busy");

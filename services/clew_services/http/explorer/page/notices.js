@@ -24,18 +24,32 @@ export function gone() {
   );
 }
 
-/** What went wrong, and what to do; `again` tries once more. */
-export function failure(fault, again = null) {
+const EVERY = 3000; // milliseconds
+
+/** What went wrong, and what to do; `again` tries once more, `byItself` too where that may help: it only reads. */
+export function failure(fault, again = null, byItself = false) {
   const { title, advice, command } = explained(fault);
-  return h(
+  const itself = again && byItself && (fault instanceof Silent || fault.status === 503);
+  const element = h(
     "div",
     { class: "notice bad", role: "alert" },
     h("h2", {}, title),
     h("p", {}, line(fault.message)),
-    h("p", {}, advice),
+    h("p", {}, advice, itself && " It is tried again by itself."),
     command && h("p", {}, h("code", {}, command)),
     again && h("button", { type: "button", onclick: again }, "Try again"),
   );
+  if (itself) retry(element, again);
+  return element;
+}
+
+// For as long as it stands on the page, and somebody looks.
+function retry(element, again) {
+  const timer = setInterval(() => {
+    if (element.isConnected && document.hidden) return;
+    clearInterval(timer);
+    if (element.isConnected) again();
+  }, EVERY);
 }
 
 /** The same in words. */

@@ -66,5 +66,6 @@ function made(node) {
   const href = node.tag === "a" && LINK.test(node.href ?? "") ? node.href : null;
   const link = href && { href, title: href, rel: "noopener noreferrer nofollow", target: "_blank" };
   const classes = CLASS.test(node.style ?? "") ? node.style : null;
-  return h(node.tag, { class: classes, open: node.opened, start: node.start, ...link }, ...children);
+  const scrolls = node.tag === "pre" || node.tag === "table";
+  return h(node.tag, { tabindex: scrolls ? 0 : null, class: classes, open: node.opened, start: node.start, ...link }, ...children);
 }

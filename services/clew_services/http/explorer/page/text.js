@@ -19,7 +19,8 @@ export function beginning(text, most = 140) {
 
 /** A text of any length, as long lines and all; of a great one the beginning, and a way to the rest. */
 export function block(text, className = "") {
-  const body = h("div", { class: `prose ${className}`, dir: "auto" });
+  // Code has a frame that scrolls: by the keyboard, too.
+  const body = h("div", { class: `prose ${className}`, dir: "auto", tabindex: className.includes("code") ? 0 : null });
   let end = 0;
   const go = (most) => {
     const next = whole(text, Math.min(text.length, end + most));

@@ -24,6 +24,8 @@ import { verdict } from "./verdict.js";
 
 const LIVE = { live: "Live", connecting: "Connecting …", waiting: "Cut off, trying again …", paused: "Paused", refused: "Not live" };
 
+const LATE = 600; // milliseconds
+
 /** The view of one thread. */
 export function threadView(api, route) {
   const id = route.id;
@@ -39,10 +41,10 @@ export function threadView(api, route) {
   let loads = null;
   let recordOpen = false;
 
-  const commits = new Commits(api, id, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, redraw)) });
+  const commits = new Commits(api, id, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, redraw, true)) });
   const leaves = removal(api, id, signal, () => commits.total, forget);
   const signs = marks(api, id, leaves, signal, redraw);
-  const matches = new Matches(api, id, commits, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, () => matches.more())) });
+  const matches = new Matches(api, id, commits, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, () => matches.more(), true)) });
   const list = timeline(commits, matches, signs, choose);
   const slider = moment(commits, signs, (n, step) => choose(n, step), () => view.pin());
   const filters = choosing(filter, sift, seek);
@@ -202,13 +204,14 @@ export function threadView(api, route) {
     const mine = (loads = new AbortController());
     const either = AbortSignal.any([signal, mine.signal]);
     panel.setAttribute("aria-busy", "true");
+    // What was at another moment does not stay for long under the name of this one.
+    const late = setTimeout(() => mine.signal.aborted || fill(panel, loading("this moment")), LATE);
     try {
       const [n, blame] = [at, tab === "blame"];
       if (tab === "compare") {
         const two = await compare.asked(...ends(), either);
         if (either.aborted) return;
         fill(panel, compare.shown(two, signal));
-        panel.removeAttribute("aria-busy");
         return;
       }
       const [found, commit, about] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n), leaves.at(n)]);
@@ -222,10 +225,12 @@ export function threadView(api, route) {
       reveal();
     } catch (fault) {
       if (brokenOff(fault) || mine.signal.aborted) return;
-      fill(panel, failure(fault, load));
+      fill(panel, failure(fault, load, true));
       dispatchEvent(new CustomEvent("refused", { detail: fault }));
+    } finally {
+      clearTimeout(late);
+      if (loads === mine) panel.removeAttribute("aria-busy");
     }
-    panel.removeAttribute("aria-busy");
   }
 
   function call(thread) {
@@ -252,7 +257,7 @@ export function threadView(api, route) {
       dispatchEvent(new CustomEvent("refused", { detail: fault }));
       actions.hidden = true;
       fill(body);
-      fill(trouble, failure(fault, begin));
+      fill(trouble, failure(fault, begin, true));
       if (fault instanceof Refused && fault.scope === "audit") await present();
       return;
     }
@@ -282,7 +287,7 @@ export function threadView(api, route) {
       call(found.thread);
       fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, title), leaves.retentionShown(found.thread), stateShown(found, pages, signal)));
     } catch (fault) {
-      if (!brokenOff(fault)) fill(body, failure(fault, () => present(title)));
+      if (!brokenOff(fault)) fill(body, failure(fault, () => present(title), true));
     }
   }
 
