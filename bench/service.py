@@ -118,7 +118,7 @@ def by_process(root: int) -> dict[int, str]:
 
 
 def memory(root: int) -> dict[str, float]:
-    """Megabytes of a process and its descendants, by what they are; of what several share, each has its part (Linux)."""
+    """Megabytes of a process and its descendants, by what they are; each has its part of what several share (Linux)."""
     found: dict[str, float] = {}
     for pid, name in by_process(root).items():
         with contextlib.suppress(OSError, StopIteration):

@@ -19,7 +19,7 @@ from clew_events.subjects import Address
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import notes
 from clew_services import compose
-from clew_services.process.deployment_status import status
+from clew_services.status.deployment_status import status
 
 TENANT: Final = "acme"
 PATIENCE: Final = 3600.0

@@ -94,7 +94,7 @@ class NatsSecurity(Struct, frozen=True, kw_only=True):
             self.identity()
         if self.password_file:
             self.password()
-        if self.wants_tls:  # the authorities that the system trusts take 30 ms to read
+        if self.requires_tls(servers):  # the authorities that the system trusts take 30 ms to read
             self.tls()
 
     def identity(self) -> Identity | None:

@@ -28,8 +28,8 @@ from clew_services.integrity.background_audit import Audit
 from clew_services.integrity.integrity_report import report
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
-from clew_services.process.derived_state import read_derived_state
 from clew_services.settings import Settings
+from clew_services.status.derived_state import read_derived_state
 from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
 from support.indexes import caught_up, fed
 from support.parts import audit_of

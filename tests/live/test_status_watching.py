@@ -24,9 +24,9 @@ from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.cli.status_screen import line, screen
 from clew_services.eventstore import generation_streams
-from clew_services.process.deployment_status import Glance, Rates, Shard, Status, glances
-from clew_services.process.deployment_status import status as deployment_status
-from clew_services.process.derived_state import Buckets, BuildProgress, DerivedState, Proof, read_clock_difference
+from clew_services.status.deployment_status import Glance, Rates, Shard, Status, glances
+from clew_services.status.deployment_status import status as deployment_status
+from clew_services.status.derived_state import Buckets, BuildProgress, DerivedState, Proof, read_clock_difference
 from support.indexes import caught_up, fed
 from support.truth import checkpointed, projecting
 from support.up import CLEW, environment

@@ -13,10 +13,10 @@ import pytest
 from clew_projections.indexer.freshness import IndexFreshness
 from clew_services.checkpoints.ledger import CheckpointCoverage
 from clew_services.process.deployment_check import judge_derived
-from clew_services.process.derived_state import Buckets, DerivedState, Integrity, Proof
 from clew_services.process.machine_check import examine_machine
 from clew_services.process.problems import ADVICE, Code, Problem, diagnose
 from clew_services.settings import Settings
+from clew_services.status.derived_state import Buckets, DerivedState, Integrity, Proof
 from support.certificates import Authority, private
 from support.up import ROOT
 

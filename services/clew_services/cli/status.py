@@ -14,9 +14,9 @@ from rich.live import Live
 from clew_services.cli import options, output, status_lines, status_screen
 from clew_services.cli.parts import use_parts
 from clew_services.cli.terminal import echo, echo_json, print_json
-from clew_services.process import deployment_status as deployment
-from clew_services.process.deployment_status import Glance, glances
 from clew_services.settings import Settings
+from clew_services.status import deployment_status as deployment
+from clew_services.status.deployment_status import Glance, glances
 from clew_services.version import clew_version
 
 

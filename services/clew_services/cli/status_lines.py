@@ -9,7 +9,7 @@ from clew_projections.indexer.freshness import IndexFreshness
 from clew_services.checkpoints.ledger import CheckpointCoverage
 from clew_services.cli.terminal import quantity
 from clew_services.integrity.integrity_report import ADVICE
-from clew_services.process.derived_state import CLOCKS_AGREE, Buckets, DerivedState, Integrity, Proof
+from clew_services.status.derived_state import CLOCKS_AGREE, Buckets, DerivedState, Integrity, Proof
 
 DRIFT: Final = "drift"
 LOG: Final = "log"

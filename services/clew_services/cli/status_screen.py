@@ -12,8 +12,8 @@ from rich.text import Text
 
 from clew_services.cli import status_lines
 from clew_services.cli.terminal import printable, quantity
-from clew_services.process.deployment_status import Glance, Rates, Shard, Status
-from clew_services.process.derived_state import DerivedState
+from clew_services.status.deployment_status import Glance, Rates, Shard, Status
+from clew_services.status.derived_state import DerivedState
 
 BAR: Final = 24
 """Width of a shard's bar, in columns."""

@@ -32,12 +32,12 @@ from clew_services.inbox.standstill import Standstill
 from clew_services.nats_connection import Connection, connection
 from clew_services.open_deployment import OpenDeployment
 from clew_services.process.api_check import ask_api
-from clew_services.process.derived_state import DerivedState, Integrity, Proof, read_derived_state
 from clew_services.process.machine_check import examine_machine, judge_dates
 from clew_services.process.problems import Code, Diagnosis, Problem, diagnose
 from clew_services.progress import Account, Progress, ask_jetstream
 from clew_services.retention.look_book import LookBook
 from clew_services.settings import Settings
+from clew_services.status.derived_state import DerivedState, Integrity, Proof, read_derived_state
 
 PATIENCE: Final = 5.0
 """Seconds in which NATS must answer to each look."""

@@ -16,8 +16,8 @@ from clew_projections.nats.jetstream import stream_state
 from clew_projections.projector.parked_threads import ParkedThread
 from clew_services import progress as shards
 from clew_services.open_deployment import OpenDeployment
-from clew_services.process.derived_state import DerivedState, read_derived_state
 from clew_services.progress import Progress
+from clew_services.status.derived_state import DerivedState, read_derived_state
 
 
 class Shard(Struct, frozen=True, kw_only=True):
