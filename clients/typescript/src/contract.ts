@@ -146,7 +146,7 @@ export interface AutoStrategy {
  * The commit that last set each part of a thread, as of a point in its history. Deleted messages are included.
  *
  * ``expires_after`` is there only where it was ever set. ``erased`` tells that contents of commits up to that point
- * were erased: what they set is not shown.
+ * were erased: what they set is not shown. Of the items the oldest are left out where the query had a limit: so many.
  */
 export interface Blame {
   object?: "thread.blame";
@@ -160,6 +160,7 @@ export interface Blame {
   expires_after?: ExpirySet;
   messages: MessageBlame[];
   erased?: boolean;
+  left_out?: number;
 }
 /**
  * A point in a thread's history: after commit ``n``, made at ``at``. Before the first commit, ``n`` is 0.
@@ -985,7 +986,7 @@ export interface DeleteThread {
  *
  * ``messages`` has the items that the Threads API can show, and ``items`` all others. ``expires_after`` is there only
  * where it differs. ``erased`` tells that contents of commits up to the later point were erased: what they changed is
- * not shown.
+ * not shown. Of the changed items and the commits the oldest are left out where the query had a limit: so many.
  */
 export interface Difference {
   object?: "thread.difference";
@@ -1000,6 +1001,8 @@ export interface Difference {
   items?: ItemChange[];
   commits: Origin[];
   erased?: boolean;
+  changes_left_out?: number;
+  commits_left_out?: number;
 }
 /**
  * The thread's status before and after.
@@ -1373,7 +1376,7 @@ export interface Piece {
   match?: boolean;
 }
 /**
- * The most frequent values of a metadata key. ``more`` is true if there are others.
+ * The most frequent values of a metadata key, or of ``created_by`` or ``updated_by``. ``more``: there are others.
  *
  * If not ``exact``, the numbers are those of 10,000 of the matching threads.
  */
@@ -1429,6 +1432,17 @@ export interface FeedEntry {
   commit?: Commit | null;
   fault?: Fault | null;
   body?: string | null;
+}
+/**
+ * How a thread begins: the first of its own messages, or other items, that has text, and the first 200 characters.
+ *
+ * Of another item, ``message_id`` is its id, and ``role`` its type where it has no role. A fork begins with what was
+ * said in it.
+ */
+export interface FirstText {
+  message_id: string;
+  role: string;
+  text: string;
 }
 /**
  * Create a thread that begins as the past of another, its ``parent``, and copies none of its items.
@@ -1538,7 +1552,7 @@ export interface Freshness {
   at: string | null;
 }
 /**
- * Who last set each part of a thread, now or ``as_of`` a commit or time.
+ * Who last set each part of a thread, now or ``as_of`` a commit or time; of its items the newest ``limit``.
  */
 export interface GetBlame {
   /**
@@ -1546,6 +1560,7 @@ export interface GetBlame {
    */
   thread_id: string;
   as_of?: number | string | null;
+  limit?: number | null;
 }
 /**
  * A signed checkpoint by its number, or the latest.
@@ -1555,6 +1570,8 @@ export interface GetCheckpoint {
 }
 /**
  * What changed in a thread after ``from`` (0, the default: before its first commit) up to ``to`` (default: now).
+ *
+ * With a ``limit``, only so many of the changed items and of the commits are in the answer, the newest.
  */
 export interface GetDifference {
   /**
@@ -1563,6 +1580,7 @@ export interface GetDifference {
   thread_id: string;
   from?: number | string;
   to?: number | string | null;
+  limit?: number | null;
 }
 /**
  * An erasure as it is now, with its certificate if it is completed.
@@ -1928,7 +1946,8 @@ export interface ListRetention {}
  * the newest such message of each thread. Without a search, the order is by ``created`` (the default) or ``updated``.
  * ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; with ``before``
  * alone it is the page right before that cursor. When ordered by ``created``, a thread's id also works. ``count`` adds
- * the number of all matching threads, and ``facets`` the most frequent values of metadata keys. ``at_least`` waits
+ * the number of all matching threads, ``facets`` the most frequent values of metadata keys, and ``actors`` the most
+ * frequent actors of first and latest commits. ``first_text`` adds to each thread how it begins. ``at_least`` waits
  * until the index has reached a position ``<shard>-<sequence>``, or several with commas.
  */
 export interface ListThreads {
@@ -1942,13 +1961,15 @@ export interface ListThreads {
   before?: string | null;
   count?: boolean;
   facets?: string[];
+  actors?: boolean;
+  first_text?: boolean;
   at_least?: string | null;
 }
 /**
  * A thread in a list, with the values that lists are filtered and ordered by.
  *
  * ``updated_at`` is in Unix seconds, ``version`` is the number of the latest commit. ``message_count``
- * counts items of all types. Only a search has ``excerpt``.
+ * counts items of all types. Only a search has ``excerpt``, and ``first_text`` is left out unless requested.
  */
 export interface ListedThread {
   id: string;
@@ -1968,6 +1989,7 @@ export interface ListedThread {
   created_by: string;
   updated_by: string;
   excerpt?: Excerpt;
+  first_text?: FirstText;
 }
 /**
  * Keys to set and to remove. Other keys stay as they are, so writers of different keys do not conflict.
@@ -2256,8 +2278,7 @@ export interface Then {
  * A page of threads. ``first_id`` and ``last_id`` are null if it is empty.
  *
  * ``next`` is the cursor of the next page (its ``after``), null on the last page; ``previous`` is that of the previous
- * page (its ``before``), null on the first page. ``count`` and ``facets`` are null
- * unless requested.
+ * page (its ``before``), null on the first page. ``count``, ``facets`` and ``actors`` are null unless requested.
  */
 export interface ThreadList {
   object?: "list";
@@ -2270,6 +2291,7 @@ export interface ThreadList {
   fresh: Freshness;
   count?: Count | null;
   facets?: Facet[] | null;
+  actors?: Facet[] | null;
 }
 /**
  * What a thread's tools may use.
