@@ -305,6 +305,8 @@ def test_the_command_line_shows_what_would_come_imports_it_and_names_what_cannot
     )
     again = run_cli(*import_, "--id-key", str(secret), env=env)
     assert again.stdout == "imported 0 threads with 0 items. Threads there already: 2\n"
+    forked = run_cli("import", "--from", "chatgpt", str(CHATGPT), env=env)
+    assert forked.stdout.startswith("imported 3 threads with 8 items, 1 fork among them. Threads there already: 0\n")
     wrong = run_cli("import", "--from", "openai", str(CHATGPT), env=env)
     assert (wrong.returncode, "import it with --from chatgpt" in wrong.stderr) == (1, True)
     for arguments in (("--key", "x"), ("--erasures", str(secret))):

@@ -122,7 +122,7 @@ def _import_threads(
     else:
         verb = "would import" if dry_run else "imported"
         grown = f" and the rest of {quantity(report.grown, 'threads')}," if report.grown else ""
-        forks = f", {quantity(report.branches, 'of them branches')}" if report.branches else ""
+        forks = f", {quantity(report.branches, 'forks')} among them" if report.branches else ""
         echo(
             f"{verb} {quantity(report.new, 'threads')}{grown} with {quantity(report.items, 'items')}{forks}. "
             f"Threads there already: {report.there}"
