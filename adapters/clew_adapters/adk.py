@@ -187,10 +187,11 @@ class ClewSessionService(BaseSessionService):
 
         async def share(user: str) -> Values:
             async with turn:
-                return await self._shared_state(app_name, user)
+                return await self._scope_state("user", app_name, user)
 
         readings = await asyncio.gather(*(read(thread.id) for thread in found))
-        shared = dict(zip(users, await asyncio.gather(*map(share, users)), strict=True))
+        of_app, *of_users = await asyncio.gather(self._scope_state("app", app_name), *map(share, users))
+        shared = {user: _join(of_app, of_user) for user, of_user in zip(users, of_users, strict=True)}
         sessions = [
             _session(
                 thread.metadata, reading.place.state | shared[thread.metadata["user"]], [], reading.time, reading.place
@@ -308,9 +309,7 @@ class ClewSessionService(BaseSessionService):
 
     async def _shared_state(self, app: str, user: str) -> Values:
         of_app, of_user = await asyncio.gather(self._scope_state("app", app), self._scope_state("user", app, user))
-        return {State.APP_PREFIX + key: value for key, value in of_app.items()} | {
-            State.USER_PREFIX + key: value for key, value in of_user.items()
-        }
+        return _join(of_app, of_user)
 
     async def _scope_state(self, scope: str, *names: str) -> Values:
         _, reading = await self._find_scope(scope, *names)
@@ -388,6 +387,12 @@ def _session(names: Mapping[str, str], state: Values, events: list[Event], last:
     )
     session.move(place)
     return session
+
+
+def _join(of_app: Values, of_user: Values) -> Values:
+    """What sessions share, as they show it."""
+    prefixed = [(State.APP_PREFIX, of_app), (State.USER_PREFIX, of_user)]
+    return {prefix + key: value for prefix, values in prefixed for key, value in values.items()}
 
 
 def _scopes(delta: Values) -> dict[str, Values]:
