@@ -20,7 +20,7 @@ from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.findings import Finding
 from clew_projections.history.histories import Histories
 from clew_projections.index import rows
-from clew_projections.index.fts import TURN, Said, place_of, said_in
+from clew_projections.index.fts import TURN, ItemText, place_of, said_in
 from clew_projections.index.rows import Row
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 from clew_projections.nats.jetstream import JetStream
@@ -81,7 +81,7 @@ class ExpectedRows(Struct, kw_only=True):
 class _ActualRows(NamedTuple):
     row: Row
     pairs: dict[str | int, tuple[str | None, int, int]]
-    texts: dict[int, tuple[str, Said]]
+    texts: dict[int, tuple[str, ItemText]]
     found: bool
     """Whether searches find exactly these texts' messages."""
 
@@ -230,7 +230,7 @@ def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None
     row = Row._make(found)
     pairs = {name: (value, created, updated) for name, value, created, updated in db.execute(_PAIRS, (row.no,))}
     said = list(db.execute(_TEXTS, (row.no,)))
-    texts = {ordinal: (name, Said(*rest)) for _, ordinal, name, *rest in said}
+    texts = {ordinal: (name, ItemText(*rest)) for _, ordinal, name, *rest in said}
     filed = [TURN - turned for (turned,) in db.execute(_FILED, (place_of(row.no),))]
     return _ActualRows(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
 

@@ -49,7 +49,7 @@ def place_of(thread: int) -> str:
     return f"h{thread}"
 
 
-class Said(NamedTuple):
+class ItemText(NamedTuple):
     """By whom an item is, or its type where it is no message; its text, with each part on a line; and its first words.
 
     They begin and end there in the text: the first part of it that is not about the item, as its type is.
@@ -61,7 +61,7 @@ class Said(NamedTuple):
     end: int
 
 
-def said_in(item: ItemView | ItemAdded | ItemReplaced) -> Said:
+def said_in(item: ItemView | ItemAdded | ItemReplaced) -> ItemText:
     """Return what an item says. A change of its metadata does not change it."""
     if isinstance(item.message, Message):
         role: str = item.message.role
@@ -70,13 +70,13 @@ def said_in(item: ItemView | ItemAdded | ItemReplaced) -> Said:
         role = items.read_text(items.read_fields(item.body), "role") or items.type_of(item.body)
         parts = [*items.searched_texts(item.body)]
     else:
-        return Said("user", "", 0, 0)
+        return ItemText("user", "", 0, 0)
     begin = end = at = 0
     for key, part in parts:
         if begin == end and key not in _ABOUT and not part.isspace():
             begin, end = at, at + len(part)
         at += len(part) + 1
-    return Said(role, "\n".join(part for _, part in parts), begin, end)
+    return ItemText(role, "\n".join(part for _, part in parts), begin, end)
 
 
 def first_text_of(connection: sqlite3.Connection, thread: int) -> FirstText | None:

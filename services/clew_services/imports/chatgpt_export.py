@@ -190,11 +190,10 @@ def _paths(nodes: dict[str, _Node], children: dict[str, list[str]], current: str
 
 def _find_call(node: _Node, before: str | None) -> str | None:
     """The id of the last call of a tool up to a node, in the turn that it belongs to; ``before`` is its parent's."""
-    if not node.message:
+    calls = _recipient(node) != "all"
+    if not (calls or (before and node.message)) or node.message.read_nested("author").read_text("role") == "user":
         return None
-    if node.message.read_nested("author").read_text("role") == "user":
-        return None
-    return before if _recipient(node) == "all" else node.message.read_text("id")
+    return node.message.read_text("id") if calls else before
 
 
 def _recipient(node: _Node) -> str:

@@ -139,7 +139,8 @@ class SourceFields(dict[str, Raw]):
     def read_nested(self, name: str) -> SourceFields:
         """Read an object under a key, whose place is that of this one; empty if it is missing or null."""
         raw = self.get(name, NULL)
-        return SourceFields(self.place, {} if raw == NULL else read_object(raw, f"{self.place}, '{name}'"))
+        nested = {} if raw == NULL else _read(_FIELDS, raw, f"{self.place}, '{name}'", "an object")
+        return SourceFields(self.place, nested)
 
     def read_time(self, name: str) -> datetime | None:
         """Read a time under a key, in Unix seconds or ISO 8601 with its offset; ``None`` if it is missing or null."""

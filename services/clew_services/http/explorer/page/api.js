@@ -122,15 +122,6 @@ export function pause(milliseconds, signal) {
   });
 }
 
-// An answer of which a part is missing is none.
-function whole(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Silent();
-  }
-}
-
 async function arrived(promise) {
   try {
     return await promise;
