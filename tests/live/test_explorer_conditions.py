@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,10 +12,14 @@ import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
 from clew_events.commands import EraseMessage, ForkThread, PlaceHold
+from clew_events.content import ToolResources
+from clew_events.events import ThreadCreated
+from clew_events.subjects import Address
 from clew_services.api_keys import Holder
 from clew_services.api_keys.holders import digest
 from support.api import ACME
 from support.browser import needs_chromium, page_at
+from support.commits import NOON, added, body_of, commit, store_many
 from support.explorer import Stand, at, explorer, row, story
 from support.node import check_lock, install, needs_node
 from support.proxy import between
@@ -171,3 +176,33 @@ async def test_a_key_that_is_revoked_while_one_looks_is_asked_for_again_and_the_
         await page.get_by_label("API key").fill(ACME)
         await page.keyboard.press("Enter")
         await at(page, 3)
+
+
+@pytest.mark.soak
+async def test_100_000_threads_are_listed_and_searched_a_page_at_a_time(stand: Stand) -> None:
+    def commits() -> Iterator[tuple[Address, bytes]]:
+        for number in range(100_000):
+            thread = Address("acme", f"thread_{number:06d}")
+            said = added(1, f"parcel {number} is {'lost' if number % 1000 == 0 else 'on its way'}")
+            created = ThreadCreated(metadata={"plan": f"plan {number % 50}"}, tool_resources=ToolResources())
+            made = commit(1, created, said, thread=thread.thread, tenant="acme", at=NOON + timedelta(seconds=number))
+            yield thread, body_of(made)
+
+    await store_many(stand.composed, commits())
+    await stand.fed.feed()
+    answered: list[int] = []
+    async with stand.entered() as page:
+        page.on("response", lambda answer: answered.append(int(answer.headers.get("content-length", "0"))))
+        rows = page.locator(".threads > li")
+        await expect(rows).to_have_count(25)
+        await page.get_by_role("button", name="Show more threads").click()
+        await expect(rows).to_have_count(50)
+        await page.get_by_label("Words, or").fill("lost parcel")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("mark", has_text="lost").first).to_be_visible()
+        await expect(rows).to_have_count(25)
+        await page.get_by_label("Words, or").fill("thread_054321")
+        await page.keyboard.press("Enter")
+        await at(page, 1)
+        await expect(page.locator(".message")).to_contain_text("parcel 54321 is on its way")
+    assert max(answered) < 200_000

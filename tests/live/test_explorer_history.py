@@ -157,14 +157,14 @@ async def test_the_timeline_tells_values_and_what_stands_out_and_is_chosen_by_wh
 @pytest.mark.parametrize("total", [1_000, pytest.param(20_000, marks=pytest.mark.soak)])
 async def test_a_long_thread_is_looked_at_a_window_at_a_time(stand: Stand, total: int) -> None:
     thread, prev = Address("acme", f"thread_of_{total}"), None
-    bodies, quarter = [], total // 4
+    commits, quarter = [], total // 4
     for n in range(1, total + 1):
         plan = MetadataUpdated(set={"plan": f"plan {n}"}, unset=())
         events = (CREATED,) if n == 1 else (added(n - 1 - n // quarter, f"message {n}"),) if n % quarter else (plan,)
         made = encoded(commit(n, *events, prev=prev, thread=thread.thread, tenant="acme", actor=f"actor {n % 3}"))
-        bodies.append(made.body)
+        commits.append((thread, made.body))
         prev = made.hash
-    await store_many(stand.composed, thread, bodies)
+    await store_many(stand.composed, commits)
 
     answered: list[int] = []
     async with stand.entered(f"#thread/{thread.thread}?at={3 * quarter + 1}") as page:

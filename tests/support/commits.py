@@ -113,21 +113,26 @@ async def store(nc: Client, address: Address, body: bytes, *, shards: int = 2) -
     return (await nc.jetstream().publish(subject, body)).seq
 
 
-async def store_many(clew: Clew, address: Address, bodies: Iterable[bytes]) -> None:
-    """Put a new thread's commits into a log to which nobody else writes, not waiting for each."""
-    stream = event_stream(shard_of(address.thread, clew.deployment.shards))
-    subject = event_subject(shard_of(address.thread, clew.deployment.shards), address)
-    js = clew.nc.jetstream()
-    last, guard = (await js.stream_info(stream)).state.last_seq, 0
-    for seq, body in enumerate(bodies, start=last + 1):
-        await clew.nc.publish(subject, body, headers={EXPECTED: str(guard)})
-        guard = seq
+async def store_many(clew: Clew, commits: Iterable[tuple[Address, bytes]]) -> None:
+    """Put commits of new threads into a log to which nobody else writes, with their guards, not waiting for each."""
+    js, shards = clew.nc.jetstream(), clew.deployment.shards
+    last = [(await js.stream_info(event_stream(shard))).state.last_seq for shard in range(shards)]
+    guards: dict[Address, int] = {}
+    for count, (address, body) in enumerate(commits):
+        shard = shard_of(address.thread, shards)
+        guard = {EXPECTED: str(guards.get(address, 0))}
+        await clew.nc.publish(event_subject(shard, address), body, headers=guard)
+        last[shard] += 1
+        guards[address] = last[shard]
+        if count % 1000 == 0:
+            await clew.nc.flush()
     await clew.nc.flush()
 
-    async def is_stored() -> bool:
-        return (await js.stream_info(stream)).state.last_seq == guard
+    async def are_stored() -> bool:
+        stored = [(await js.stream_info(event_stream(shard))).state.last_seq for shard in range(shards)]
+        return stored == last
 
-    await eventually(is_stored)
+    await eventually(are_stored)
 
 
 async def order(clew: Clew, tenant: str, *events: Event) -> None:
