@@ -150,7 +150,7 @@ async def test_a_server_that_goes_away_is_said_to_be_and_comes_back_by_itself(st
             await page.evaluate("location.hash = '#threads'")
             await expect(page.get_by_role("link", name=thread)).to_be_visible()
             await proxy.down()
-            await page.get_by_label("Words, or").fill("refund")
+            await page.get_by_label("Words, values").fill("refund")
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("alert")).to_contain_text("It is tried again by itself.")
             await expect(page.locator(".threads > li")).to_have_count(0)
@@ -166,7 +166,9 @@ async def test_a_server_that_goes_away_is_said_to_be_and_comes_back_by_itself(st
 
 async def test_a_key_that_is_revoked_while_one_looks_is_asked_for_again_and_the_place_is_kept(stand: Stand) -> None:
     thread = await story(stand.writer, "thread_revoked")
-    stand.keys.admit(digest(SOON_REVOKED), Holder("acme", "key:soon", frozenset({"read", "audit"})))
+    stand.keys.admit(
+        digest(SOON_REVOKED), Holder("acme", "key:soon", frozenset({"read", "audit"}), digest(SOON_REVOKED).hex()[:16])
+    )
     async with stand.entered(f"#thread/{thread}?at=4", key=SOON_REVOKED) as page:
         await at(page, 4)
         stand.keys.shut_out(digest(SOON_REVOKED))
@@ -197,11 +199,11 @@ async def test_100_000_threads_are_listed_and_searched_a_page_at_a_time(stand: S
         await expect(rows).to_have_count(25)
         await page.get_by_role("button", name="Show more threads").click()
         await expect(rows).to_have_count(50)
-        await page.get_by_label("Words, or").fill("lost parcel")
+        await page.get_by_label("Words, values").fill("lost parcel")
         await page.keyboard.press("Enter")
         await expect(page.locator("mark", has_text="lost").first).to_be_visible()
         await expect(rows).to_have_count(25)
-        await page.get_by_label("Words, or").fill("thread_054321")
+        await page.get_by_label("Words, values").fill("thread_054321")
         await page.keyboard.press("Enter")
         await at(page, 1)
         await expect(page.locator(".message")).to_contain_text("parcel 54321 is on its way")
