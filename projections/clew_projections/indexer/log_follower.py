@@ -24,6 +24,8 @@ SOON: Final = 0.005
 """Seconds before the first poll of a log without new commits; doubled for each further poll."""
 GATHERING: Final = 0.05
 """Seconds to wait after the end was read: many commits together cost less than single ones."""
+BUSY: Final = 10
+"""Commits at the end of a shard from which on the wait is as long as between polls, so that there are fewer writes."""
 AT_LAST: Final = 0.1
 """The longest interval between polls, in seconds, for up to ``SHARDS`` shards; longer for more."""
 SHARDS: Final = 8
@@ -45,6 +47,7 @@ class OrderedShard:
         self._pause = SOON
         self._caught_up = False
         self._quiet = 0
+        self._busy = False
 
     @property
     def position(self) -> int:
@@ -67,9 +70,10 @@ class OrderedShard:
             Unavailable: JetStream does not answer. The next call continues at the same position.
         """
         if self._caught_up:
-            await asyncio.sleep(GATHERING)
+            await asyncio.sleep(self._longest if self._busy else GATHERING)
         page, more = await self._js.after(self._stream, ">", self._after + 1, limit)
         self._caught_up = bool(page) and not more
+        self._busy = len(page) >= BUSY
         if not page:
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, self._longest)
