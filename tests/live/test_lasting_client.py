@@ -225,3 +225,15 @@ async def test_healthz_says_when_the_connection_is_closed_for_good(clew: Clew) -
         assert answer.status_code == 503
         assert answer.json()["ok"] is False
         assert "closed for good" in answer.json()["reasons"][0]
+
+
+async def test_a_flush_has_the_server_take_what_was_posted_before_it(nats_server: EmbeddedServer) -> None:
+    lean, writes = LeanClient(), list[bytes]()
+    await lean.connect(nats_server.url)
+    writer = lean._transport._io_writer
+    write = writer.write
+    writer.write = lambda data: (writes.append(data), write(data))
+    lean.post("posted", b"")
+    await lean.flush()
+    await lean.close()
+    assert [data.split()[0] for data in writes] == [b"PUB", b"PING"]

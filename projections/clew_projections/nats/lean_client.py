@@ -108,13 +108,14 @@ class LeanClient(LastingClient):
             self._remove_sub(subscription._id)  # noqa: SLF001 - which nats-py does only if all went well
 
     async def flush(self, timeout: float = FLUSH) -> None:
-        """Return when the server has answered a ping, as nats-py does, without losing a cancellation.
+        """Return when the server has all that was posted and answered a ping, without losing a cancellation.
 
         nats-py waits with ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation that comes in the same
         turn of the loop as the answer.
         """
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
+        self._send()  # nats-py sends the ping before what waits for the end of this turn
         await super().flush(timeout)  # type: ignore[arg-type]
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
