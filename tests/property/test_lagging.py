@@ -38,7 +38,7 @@ from support.lagging import (
 from support.lasting import SECONDS
 from support.simulation import commands, creations, erasures
 
-EXAMPLES = 6
+EXAMPLES = 10
 """Each life is some hundred calls and questions, and takes a second and a half of a core."""
 
 processes = st.integers(0, 2)
