@@ -42,11 +42,6 @@ checks.positive_data_acceptance.enabled = false
 include-operation-id = ["setRetention", "placeStandingHold"]
 checks.positive_data_acceptance.enabled = false
 
-# At its path there is nothing to read.
-[[operations]]
-include-operation-id = ["renderItems"]
-checks.unsupported_method.enabled = false
-
 # What is deleted still has its past.
 [[operations]]
 include-operation-id = ["listEvents", "diffThread", "blameThread"]
@@ -98,6 +93,10 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     # What nests without an end takes long to make up.
     for inner in ("and", "or", "not"):
         del schemas["Condition"]["properties"][inner]
+    # A condition and a new message are made up in all ways where they are alone: elsewhere that is a fifth of all.
+    schemas["StandingHoldBody"]["properties"]["where"] = {"enum": [{"metadata": {"key": "a", "eq": "b"}}, {}, {"x": 1}]}
+    message = {"type": "array", "items": {"enum": [{"role": "user", "content": "hi"}]}}
+    schemas["CreateThreadBody"]["properties"]["messages"] = {"anyOf": [message, {"type": "null"}]}
     # What is sent back as it was answered says where it is. An item is an object of some type.
     del schemas["NewMessage"]["properties"]["thread_id"]
     del schemas["UpdateConversationBody"]["properties"]["id"]
@@ -139,7 +138,7 @@ async def _hold(clew: Clew, tmp_path: Path, described: Path):
     assert f"Tested: {operations}" in told, told
     followed = re.search(r"API Links:\s+(\d+) covered", told)
     assert followed is not None, told
-    assert int(followed[1]) >= 4, told
+    assert int(followed[1]) >= 8, told
     generated = re.search(r"(\d+) generated", told)
     assert generated is not None, told
     assert int(generated[1]) > 500, told

@@ -503,13 +503,15 @@ async def test_where_nothing_is_the_url_is_called_invalid(clew: Parts, method: s
         ("PUT", f"/v1/threads/{ID}", "DELETE, GET, HEAD, PATCH, POST"),
         ("DELETE", "/v1/threads", "GET, HEAD, POST"),
         ("OPTIONS", f"/v1/threads/{ID}/messages", "GET, HEAD, POST"),
+        ("GET", f"/v1/threads/{ID}/restore", "POST"),
+        ("HEAD", "/v1/rendered_items", "POST"),
         ("POST", "/healthz", "GET, HEAD"),
     ],
 )
 async def test_a_method_that_leads_nowhere_is_not_allowed(clew: Parts, method: str, path: str, allow: str):
     refused = await call(clew, method, path, headers={})
     assert (refused.status, refused.headers["allow"]) == (405, allow)
-    assert refused.error["message"] == f"Invalid URL ({method} {path})"
+    assert method == "HEAD" or refused.error["message"] == f"Invalid URL ({method} {path})"
 
 
 @pytest.mark.parametrize("said", ["1234", "undefined", "a.b", "%00", "%3E", "%20", "x" * 5000, "%2e%2e%2fthread", "é"])

@@ -223,9 +223,7 @@ def _request_id() -> str:
 
 
 def _not_allowed(scope: Scope, allow: bytes) -> Answer:
-    # What cannot even be read is not there; what can be is there, though not for this.
-    status = 404 if scope["method"] in {"GET", "HEAD"} else 405
-    answer = error_responses.invalid_url(scope["method"], scope["path"], status)
+    answer = error_responses.invalid_url(scope["method"], scope["path"], 405)
     return answer._replace(headers=(*answer.headers, (b"allow", allow)))
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json, definitions, references, type_name
 from clew_events.http_forms import EraseBody
+from clew_events.http_objects import Conversation, ConversationItems
 from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN
 from clew_events.objects import Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.operations import BY_NAME, PATH_PARAMETERS, QUERY_PARAMETERS, TAGS, HttpRoute, Operation, http_routes
@@ -241,6 +242,14 @@ def _links(route: HttpRoute) -> Document:
     within = {"thread_id": "$request.path.thread_id"}
     if route.answer is MessagePage:
         return _links_to("{message_id}", {**within, "message_id": "$response.body#/first_id"})
+    if route.answer is ConversationItems:
+        within = {"conversation_id": "$request.path.conversation_id"}
+        return _links_to("{item_id}", {**within, "item_id": "$response.body#/first_id"})
+    if route.answer is Conversation and route.method != "GET":
+        # Routes of threads take it too, but for those of threads only.
+        return _links_to("{conversation_id}", {"conversation_id": "$response.body#/id"}) | _links_to(
+            "{thread_id}", {"thread_id": "$response.body#/id"}, threads_only=False
+        )
     if _receipt(route) is None:
         return {}
     if route.answer is Thread:
