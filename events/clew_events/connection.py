@@ -158,7 +158,7 @@ def _explain(fault: Exception, last: Exception, urls: Sequence[str], security: N
         return Unauthorized(f"no TLS with the NATS server at {where}: {tls_reason}", code="nats_tls")
     if isinstance(fault, nats.errors.AuthorizationError) or _REFUSED.search(reason):
         has_some = security.logs_in or any(urlsplit(url).username for url in urls)
-        given = "these credentials" if has_some else "a client without credentials"
+        given = "these credentials" if has_some else "a client without credentials, such as creds, nkey or a user"
         return Unauthorized(f"the NATS server at {where} refuses {given}: {reason}", code="nats_unauthorized")
     return Unavailable(f"no NATS server answers at {where}: {reason}", code="unreachable")
 

@@ -83,13 +83,15 @@ class NatsSecurity(Struct, frozen=True, kw_only=True):
             Invalid: they do not, or a file cannot be read, is not what it should be, or can be read by others.
         """
         if bool(self.user) != bool(self.password_file):
-            raise Invalid("a user and the file with the password go together: name both", code="half_a_login")
+            raise Invalid(
+                "user and password_file go together: name both (--nats-user, --nats-password-file)", code="half_a_login"
+            )
         if sum(map(bool, (self.creds, self.nkey, self.user))) > 1:
             raise Invalid("name one of creds, nkey, and user with password file", code="several_logins")
         if self.logs_in and any(urlsplit(server).username is not None for server in servers):
             raise Invalid("credentials are in the URL and in a file: leave out one of them", code="several_logins")
         if bool(self.cert) != bool(self.key):
-            raise Invalid("a certificate and its key go together: name both", code="half_a_certificate")
+            raise Invalid("cert and key go together: name both (--nats-cert, --nats-key)", code="half_a_certificate")
         if self.creds or self.nkey:
             self.identity()
         if self.password_file:

@@ -23,7 +23,13 @@ def log_to_stderr(form: str = "text") -> None:
     """Log one line per event on standard error, as ``text`` or as ``json``."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    handler.addFilter(_has_meaning)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _has_meaning(record: logging.LogRecord) -> bool:
+    """False for what asyncio says whenever a connection of nats-py with TLS ends, as it should."""
+    return "returning true from eof_received()" not in str(record.msg)
 
 
 class TextLines(logging.Formatter):
