@@ -109,12 +109,12 @@ async def test_an_api_is_asked_as_its_callers_reach_it(
         untrusted = f"{url}: its certificate is not trusted: unable to get local issuer certificate"
         assert await problems_of(url) == {"api_down": untrusted}
         monkeypatch.setenv("SSL_CERT_FILE", str(ours.file))
-        assert await problems_of(url) == {}
+        assert await problems_of(f"{url}/v1") == {}
         await clew.connection.js.api("STREAM.DELETE.CLEW_EVT_00")
         assert (await problems_of(url))["api_not_ready"].startswith(f"{url}: consumer CLEW_EVT_00/")
     assert await problems_of(url) == {"lost_stream": ANY, "api_down": f"{url}: Connection refused"}
     ran = await asyncio.to_thread(run, "doctor", "--api", "clew.example")
-    assert (ran.returncode, ran.stdout) == (1, "")
+    assert (ran.returncode, ran.stdout) == (2, "")
     assert "'clew.example' is no URL of an API: one is https://clew.example" in ran.stderr
 
 

@@ -11,7 +11,6 @@ from clew_services.cli import options
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.terminal import echo, print_json, quantity
-from clew_services.process.api_check import check_url
 from clew_services.process.deployment_check import examine
 from clew_services.process.problems import Diagnosis
 from clew_services.version import clew_version
@@ -23,12 +22,6 @@ def _files(function: options.F) -> options.F:
     for name in reversed(_FILES):
         function = options.setting(name)(function)
     return function
-
-
-def _check_apis(_context: click.Context, _option: click.Parameter, apis: tuple[str, ...]) -> tuple[str, ...]:
-    for url in apis:
-        check_url(url)
-    return apis
 
 
 @click.command("doctor")
@@ -49,8 +42,7 @@ def _check_apis(_context: click.Context, _option: click.Parameter, apis: tuple[s
     envvar="CLEW_API",
     show_envvar=True,
     multiple=True,
-    metavar="URL",
-    callback=_check_apis,
+    type=options.api_url,
     help="Ask this HTTP API as well, as its callers reach it. May be repeated.",
 )
 @options.inbox_prefix

@@ -25,6 +25,7 @@ _MISSING: Final = (
 @click.command("mcp")
 @click.option(
     "--url",
+    type=options.api_url,
     envvar="CLEW_URL",
     show_envvar=True,
     default="http://127.0.0.1:8787",

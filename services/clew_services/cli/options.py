@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar, cast
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -188,6 +189,26 @@ class _Expiry(click.ParamType[ExpiresAfterIn]):
             return msgspec.convert({"anchor": anchor, "days": days}, ExpiresAfterIn, strict=False)
         except msgspec.ValidationError:
             self.fail(f"{value!r} is not 'created_at' or 'last_active_at', '+', and 1 to {MAX_DAYS} days", param, ctx)
+
+
+class _ApiUrl(click.ParamType[str]):
+    """The URL of an HTTP API, with or without ``/v1``, which is taken away."""
+
+    name = "URL"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        try:
+            parts = urlsplit(text)
+            named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            named, parts = False, urlsplit("")
+        if not named or parts.scheme not in {"http", "https"} or parts.query or parts.fragment or parts.username:
+            self.fail(f"{text!r} is no URL of an API: one is https://clew.example or http://127.0.0.1:8787", param, ctx)
+        return text.rstrip("/").removesuffix("/v1")
+
+
+api_url = _ApiUrl()
 
 
 def check_thread_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from clew_events.contract.json_schema import DEFINITIONS, references
+from clew_events.error_texts import quote_list
 from clew_events.errors import Invalid
 from clew_events.ids import THREAD_ID_PATTERN
 from clew_events.operations import HttpRoute, Scope, Tag, http_routes
@@ -24,6 +25,8 @@ _SCHEMAS: Final = "#/components/schemas/"
 _STREAMS: Final = frozenset({"stream"})
 """Parameters that a tool does not take: it answers once."""
 _MEANT_ONCE: Final = "idempotency_key"
+_LONGEST_SHOWN: Final = 200
+"""Characters of a wrong value that an error shows."""
 
 Schema = dict[str, Any]
 
@@ -89,7 +92,18 @@ def check(tool: Tool, arguments: Mapping[str, Any]) -> None:
     fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(tool.arguments).iter_errors(arguments))
     if fault is not None:
         place = ".".join(map(str, fault.absolute_path))
-        raise Invalid(f"Invalid arguments{f' at {place!r}' if place else ''}: {fault.message}", param=place or None)
+        where = f" at {place!r}" if place else ""
+        raise Invalid(f"Invalid arguments{where}: {_explain(fault)}", param=place or None)
+
+
+def _explain(fault: jsonschema.ValidationError) -> str:
+    """What is wrong, without all of a long value, which a model would have to read."""
+    text, whole = fault.message, repr(fault.instance)
+    if len(whole) > _LONGEST_SHOWN:
+        text = text.replace(whole, f"{whole[:_LONGEST_SHOWN]}…")
+    if fault.validator == "additionalProperties" and isinstance(fault.schema, Mapping):
+        text += f": there are {quote_list(list(fault.schema.get('properties', ())))}"
+    return text
 
 
 def _routed(*, write: bool) -> Iterator[Tool]:

@@ -120,7 +120,8 @@ class ToolServer:
             except httpx2.TransportError as fault:
                 if not left:
                     why = str(fault) or type(fault).__name__
-                    raise Unavailable(f"Clew does not answer at {self._url}: {why}. Is its API there?") from fault
+                    ask = "Is its authority named by SSL_CERT_FILE?" if "CERTIFICATE" in why else "Is its API there?"
+                    raise Unavailable(f"Clew does not answer at {self._url}: {why.rstrip('.')}. {ask}") from fault
             else:
                 if reply.status_code != 503 or not left:
                     return Answer(reply.status_code, reply.content)
