@@ -16,7 +16,7 @@ import type {
   ThreadList,
 } from "./contract.js";
 import { ClewError, Corrupt, Unavailable } from "./errors.js";
-import { decodeReply, decodeSequence, pauses, request, sleep } from "./requests.js";
+import { decodeReply, decodeSequence, pauses, request, sleep, unconnected } from "./requests.js";
 
 export interface ClewOptions {
   /** Whose threads they are. `default`, unless you say otherwise. */
@@ -234,7 +234,9 @@ export async function connect({ tenant, actor, timeout, traceparent, ...nats }: 
   if (actor !== undefined) options.actor = actor;
   if (timeout !== undefined) options.timeout = timeout;
   if (traceparent !== undefined) options.traceparent = traceparent;
-  const connection = await connectNats({ maxReconnectAttempts: -1, ...nats });
+  const connection = await connectNats({ maxReconnectAttempts: -1, ...nats }).catch((error: unknown) => {
+    throw unconnected(error, nats.servers);
+  });
   try {
     return new Clew(connection, options);
   } catch (error) {

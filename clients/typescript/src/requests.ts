@@ -1,6 +1,6 @@
 import { errors, type NatsConnection } from "@nats-io/nats-core";
 import type { Fault } from "./contract.js";
-import { ClewError, Corrupt, fromFault, Unavailable } from "./errors.js";
+import { ClewError, Corrupt, fromFault, Rejected, Unavailable } from "./errors.js";
 
 /** Milliseconds to wait for the first reply. Doubles with every repeat, because a loaded service replies late. */
 const FIRST_PATIENCE = 1_000;
@@ -29,7 +29,11 @@ export async function request<T>(
   decode: (body: unknown) => T,
   { timeout, headers }: { timeout: number; headers?: Parameters<typeof withHeaders>[1] },
 ): Promise<T> {
-  const payload = JSON.stringify(body);
+  const payload = new TextEncoder().encode(JSON.stringify(body));
+  const limit = nats.info?.max_payload ?? Infinity;
+  if (payload.length > limit) {
+    throw new Rejected(`the request has ${payload.length} bytes, and the server takes ${limit}`, "too_large");
+  }
   const until = performance.now() + timeout;
   let patience = FIRST_PATIENCE;
   let reached = false;
@@ -56,6 +60,16 @@ export async function request<T>(
     await sleep(pause);
   }
   throw new Error("pauses never end");
+}
+
+/** Why there is no connection: the server refuses this user, or none answers. */
+export function unconnected(error: unknown, servers: string | string[] = "127.0.0.1:4222"): ClewError {
+  const where = String(servers).replace(/\/\/[^/@]*@/g, "//");
+  const why = error instanceof Error ? error.message : String(error);
+  const refused = error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError;
+  return refused
+    ? new Rejected(`the NATS server at ${where} refuses these credentials: ${why}`, "nats_unauthorized", null, { cause: error })
+    : new Unavailable(`no NATS server answers at ${where}: ${why}`, "unreachable", false, { cause: error });
 }
 
 function isForbidden(error: unknown): error is Error {

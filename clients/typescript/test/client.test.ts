@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
+import { errors } from "@nats-io/nats-core";
 import { Clew, connect, Conflict, Rejected, Unavailable, type FeedEntry } from "../src/index.js";
-import { decodeReply, request } from "../src/requests.js";
+import { decodeReply, request, unconnected } from "../src/requests.js";
 
 const servers = process.env["NATS_URL"] ?? "nats://127.0.0.1:4222";
 let clew: Clew;
@@ -62,6 +63,19 @@ test("errors are told apart by what to do", async () => {
   await assert.rejects(clew.command("update_thread", wrong), (error) => {
     return error instanceof Rejected && error.param === "metadata.a";
   });
+});
+
+test("what the server does not take, and a server that is not there, are errors of Clew's", async () => {
+  const content = "x".repeat(200_000);
+  const messages = Array.from({ length: 60 }, () => ({ role: "user" as const, content }));
+  await assert.rejects(clew.command("create_thread", { messages }), (error) => {
+    return error instanceof Rejected && error.code === "too_large";
+  });
+  await assert.rejects(connect({ servers: "nats://127.0.0.1:9" }), (error) => {
+    return error instanceof Unavailable && error.code === "unreachable" && error.message.includes("127.0.0.1:9");
+  });
+  const refused = unconnected(new errors.AuthorizationError("'Authorization Violation'"), "nats://me:secret@127.0.0.1:9");
+  assert.ok(refused instanceof Rejected && refused.code === "nats_unauthorized" && !refused.message.includes("secret"));
 });
 
 test("a command that is sent again under its id happens once", async () => {
