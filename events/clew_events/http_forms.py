@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from clew_events.admin_objects import KeyScope
 from clew_events.content import Anchor, Disposal
 from clew_events.events import ForkedFrom
-from clew_events.ids import Code, ItemId, ThreadId
+from clew_events.ids import KEY_NAME_FORM, KEY_NAME_PATTERN, Code, ItemId, ThreadId
 from clew_events.items import Item, Items
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order, PartLimit
@@ -126,6 +127,24 @@ class SetRetentionBody(Request, frozen=True, kw_only=True):
     erase_after_days: Days | None = None
     where: Condition | None = None
     confirm: bool = False
+
+
+class NewKeyBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/keys``: who uses the key, for the record, and its scopes."""
+
+    name: Annotated[str, Meta(pattern=KEY_NAME_PATTERN, description=KEY_NAME_FORM)]
+    scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1)]
+
+
+class RetryBody(Request, frozen=True, kw_only=True):
+    """The body of a request to retry a rejected command, which has no fields. It may be left out."""
+
+
+class PageOfRejections(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/rejections``."""
+
+    limit: Limit = 20
+    after: Annotated[int, Meta(ge=1, lt=2**53)] | None = None
 
 
 class CreateConversationBody(Request, frozen=True, kw_only=True):

@@ -44,6 +44,8 @@ ACTOR_PATTERN: Final = r"^(?!key:|key_[0-9a-f]{8}$|http:[0-9a-f]{16}$|nats:)[^\x
 REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,512}" + _END
 CODE_PATTERN: Final = ITEM_ID_PATTERN
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
+KEY_ID_PATTERN: Final = r"^[0-9a-f]{16}" + _END
+KEY_NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
 THREAD_ID_FORM: Final = "'thread' or 'conv_', and up to 122 letters, digits, '_' and '-'"
@@ -52,6 +54,7 @@ CODE_FORM: Final = (
     "a code of 1 to 64 letters, digits and '_', '.', ':' or '-', not dots alone, such as 'asked_by_customer'"
 )
 TENANT_FORM: Final = "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'"
+KEY_NAME_FORM: Final = "1 to 64 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit"
 ACTOR_FORM: Final = (
     "1 to 128 characters, none of them a control character, and not what Clew itself calls a caller "
     "('key:…', 'http:…', 'nats:…')"

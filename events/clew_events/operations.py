@@ -16,6 +16,15 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from clew_events import http_forms, ids, subjects
+from clew_events.admin_objects import (
+    ApiKey,
+    ApiKeyList,
+    DeploymentStatus,
+    KeyScope,
+    NewApiKey,
+    RejectedCommandPage,
+    RetriedCommand,
+)
 from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.checkpoint_messages import (
     CheckpointPage,
@@ -89,7 +98,7 @@ from clew_events.queries import (
 from clew_events.replies import Done, Feed, Found, History, Moment, Reply
 from clew_events.requests import NewMessage
 
-Scope = Literal["read", "write", "audit", "erase", "hold", "retention"]
+Scope = KeyScope
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Tag = Literal[
     "Threads",
@@ -102,6 +111,7 @@ Tag = Literal[
     "Holds",
     "Retention",
     "Sessions",
+    "Administration",
 ]
 Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
@@ -112,6 +122,7 @@ SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
     "erase": "Erase threads and messages for good, and read the erasures of the tenant.",
     "hold": "Place and release legal holds, and read which threads have any.",
     "retention": "Set and remove policies of retention, which delete and erase old threads, and read them.",
+    "admin": "Administer the tenant: its API keys and its rejected commands; and all that the other scopes allow.",
 })  # fmt: skip
 """What each scope of an API key allows."""
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
@@ -125,6 +136,7 @@ TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Holds": "Legal holds, under which nothing of a thread can be erased.",
     "Retention": "Policies by which old threads are deleted or erased.",
     "Sessions": "What a browser shows in place of an API key.",
+    "Administration": "API keys and rejected commands of a tenant, and the status of the deployment.",
 })  # fmt: skip
 """The groups of HTTP routes."""
 
@@ -140,6 +152,8 @@ HOLDS: Final = "/v1/holds"
 OWN: Final = "/v1/history"
 RETENTION: Final = "/v1/retention"
 SESSION: Final = "/v1/session"
+KEYS: Final = "/v1/keys"
+REJECTIONS: Final = "/v1/rejections"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
@@ -148,6 +162,8 @@ PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "erasure_id": (ids.ERASURE_ID_PATTERN, "The erasure's id."),
     "hold": (ids.CODE_PATTERN, "The name of the hold."),
     "name": (ids.CODE_PATTERN, "The name of the policy."),
+    "key_id": (ids.KEY_ID_PATTERN, "The key's id."),
+    "rejection": ("^[1-9][0-9]{0,15}$", "The number of the rejected command."),
     "number": ("^(latest|[1-9][0-9]{0,8})$", "The checkpoint's number, or `latest`."),
 })  # fmt: skip
 """The variable parts of paths: their pattern and description."""
@@ -760,6 +776,59 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="End the session that the request is made with",
             answer=ClosedSession, answered=http_examples.CLOSED_SESSION,
         )),
+    ),
+    Operation(
+        name="list_keys", scope="admin",
+        routes=(HttpRoute(
+            name="list_keys", method="GET", path=KEYS, tag="Administration",
+            summary="List the API keys of the tenant, revoked ones too, without the keys themselves",
+            answer=ApiKeyList, answered=http_examples.API_KEYS,
+        ),),
+    ),
+    Operation(
+        name="create_key", scope="admin",
+        routes=(HttpRoute(
+            name="create_key", method="POST", path=KEYS, tag="Administration",
+            summary="Issue an API key for the tenant, and show it this once",
+            description="Repeated, it issues another key: after an answer that did not arrive, list them and revoke.",
+            body=http_forms.NewKeyBody, asked=http_examples.NEW_KEY,
+            answer=NewApiKey, answered=http_examples.ISSUED_KEY,
+        ),),
+    ),
+    Operation(
+        name="revoke_key", scope="admin",
+        routes=(HttpRoute(
+            name="revoke_key", method="DELETE", path=f"{KEYS}/{{key_id}}", tag="Administration",
+            summary="Revoke an API key of the tenant at once and for ever; one that is revoked stays so",
+            answer=ApiKey, answered=http_examples.REVOKED_KEY,
+        ),),
+    ),
+    Operation(
+        name="list_rejections", scope="admin",
+        routes=(HttpRoute(
+            name="list_rejections", method="GET", path=REJECTIONS, tag="Administration",
+            summary="List the tenant's inbox commands that were rejected, the oldest first",
+            form=http_forms.PageOfRejections, answer=RejectedCommandPage, answered=http_examples.REJECTIONS,
+        ),),
+    ),
+    Operation(
+        name="retry_rejection", scope="admin",
+        routes=(HttpRoute(
+            name="retry_rejection", method="POST", path=f"{REJECTIONS}/{{rejection}}/retry", tag="Administration",
+            summary="Put a rejected command back into the inbox with its id, and take it off the record",
+            description="It is decided again; if it is rejected again, it gets a new number.",
+            body=http_forms.RetryBody, body_required=False,
+            answer=RetriedCommand, answered=http_examples.RETRIED,
+        ),),
+    ),
+    Operation(
+        name="status", scope="admin", alternative="audit",
+        routes=(HttpRoute(
+            name="get_status", method="GET", path="/v1/status", tag="Administration",
+            summary="Say how the deployment is: its size, its lag, and what was checked of the log and its views",
+            description="It counts what all tenants have, and names nothing of any.",
+            answer=DeploymentStatus, answered=http_examples.STATUS,
+        ),),
     ),
 )  # fmt: skip
 """Every operation, by the order in which the documents list them."""

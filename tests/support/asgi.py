@@ -67,6 +67,8 @@ NAMED = {
     "hold": "case-7",
     "number": "1",
     "name": "all",
+    "key_id": "1f" * 8,
+    "rejection": "1",
 }
 """What stands in the variable parts of paths."""
 KEY = "a-key-for-acme-inc"
@@ -131,7 +133,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
-        self.tail = self.exporter = self.erasures = self
+        self.tail = self.exporter = self.erasures = self.rejected = self.key_bucket = self.status = self
         self.nc = LastingClient()
         self.shards = 2
         self.observer = NOBODY

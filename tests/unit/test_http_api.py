@@ -273,6 +273,8 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
         "session": b'{"%s": 1}',
+        "retry": b'{"%s": 1}',
+        "keys": b'{"name": "billing", "scopes": ["read"], "%s": 1}',
         "holds": b'{"hold": "case-7", "%s": 1}',
         "/v1/holds": b'{"hold": "case-7", "where": {}, "%s": 1}',
         "retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete", "%s": 1}',

@@ -131,7 +131,7 @@ async def test_how_things_came_about_is_for_auditors(
 
 
 def test_every_operation_needs_a_scope_that_a_key_can_have() -> None:
-    assert {operation.scope for operation in OPERATIONS} == set(operations.SCOPES) == set(SCOPES) - {"admin"}
+    assert {operation.scope for operation in OPERATIONS} == set(operations.SCOPES) == set(SCOPES)
     for operation in OPERATIONS:
         assert operation.command is None or operation.scope in {"write", "erase", "hold", "retention"}
         assert operation.scope != "write" or operation.command is not None

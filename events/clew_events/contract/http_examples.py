@@ -257,6 +257,69 @@ STREAMED: Final = (
     f"retry: 1000\n\nid: {_CURSOR}\nevent: commit\ndata: {msgspec.json.encode(FEED['data'][0]).decode()}\n\n"  # type: ignore[index]
 )
 
+_KEY: Final = {
+    "id": "1f" * 8,
+    "object": "api_key",
+    "name": "billing",
+    "scopes": ["read", "audit"],
+    "configured": False,
+    "created_at": _AT,
+    "last_used_at": None,
+    "revoked_at": None,
+}
+NEW_KEY: Final = {"name": "billing", "scopes": ["read", "audit"]}
+ISSUED_KEY: Final = {**_KEY, "key": f"clew_{'Ab3' * 13}x"}
+REVOKED_KEY: Final = {**_KEY, "last_used_at": _AT + 60, "revoked_at": _AT + 90}
+API_KEYS: Final = {"object": "list", "data": [_KEY]}
+REJECTIONS: Final = {
+    "object": "list",
+    "data": [
+        {
+            "number": 7,
+            "object": "rejected_command",
+            "at": "2026-11-22T22:00:00.120000Z",
+            "command": "update_thread",
+            "command_id": "shop-1",
+            "error": {
+                "type": "rejected",
+                "code": "thread_not_found",
+                "message": f"No thread found with id '{_THREAD_ID}'.",
+                "param": None,
+                "retry": "no",
+            },
+            "final": None,
+            "body": f'{{"thread_id":"{_THREAD_ID}","metadata":{{"plan":"gold"}},"id":"shop-1"}}',
+            "shortened": False,
+        }
+    ],
+    "has_more": False,
+    "next": None,
+}
+RETRIED: Final = {"number": 7, "object": "rejected_command.retried", "retried": True}
+STATUS: Final = {
+    "object": "deployment.status",
+    "version": "0.1.0",
+    "nats_server": "2.14.3",
+    "replicas": 1,
+    "threads": 2,
+    "commits": 4,
+    "behind": 0,
+    "inbox": 0,
+    "rejected": 1,
+    "parked": 0,
+    "shards": [
+        {"stream": "CLEW_EVT_00", "threads": 2, "commits": 4, "bytes": 1822, "behind": 0, "lag": 0.0},
+    ],
+    "derived": {
+        "proof": {"drift": 0, "since": "2026-11-22T21:59:00Z"},
+        "integrity": {"verdict": None, "since": "2026-11-22T21:58:00Z"},
+        "index": {"ready": True, "behind": 0},
+        "checkpoint": {"number": 1, "at": "2026-11-22T22:00:00Z", "waiting": 0.0},
+        "clock": None,
+        "trouble": [],
+    },
+}
+
 _SHARD: Final = {"seq": 4, "threads": 2, "commits": 4, "misfits": 0, "root": "5e" * 32}
 _NOTE: Final = (
     f'{{"v":1,"log":"{"c1" * 16}","number":1,"at":"2026-11-22T22:00:00Z","prev":null,"shards":[{{"seq":4,"threads":2,'

@@ -119,7 +119,7 @@ class CurrentIndex:
     """
 
     def __init__(self, folder: IndexFolder) -> None:
-        self._folder = folder
+        self.folder = folder
         self._index: Index | None = None
         self._file: tuple[int, int] | None = None
         self._reading: Lock | None = None
@@ -181,16 +181,16 @@ class CurrentIndex:
                 raise
         except Corrupt as fault:
             # The indexer builds another generation.
-            self._folder.suspect(pointer.generation)
+            self.folder.suspect(pointer.generation)
             raise _describe_build(None) from fault
         index, _ = self._asked()
         return await question(index)
 
     def _asked(self) -> tuple[Index, Pointer]:
-        pointer = self._folder.pointer()
+        pointer = self.folder.pointer()
         if pointer is None:
             raise _describe_build(None)
-        path = self._folder.file(pointer.generation)
+        path = self.folder.file(pointer.generation)
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -200,7 +200,7 @@ class CurrentIndex:
         file = (found.st_dev, found.st_ino)
         if self._index is None or file != self._file:
             self._leave()
-            reading = self._folder.reading(pointer.generation)
+            reading = self.folder.reading(pointer.generation)
             if not _take(reading):
                 raise _describe_build(None)  # it is being deleted
             self._index, self._file, self._reading = Index(path), file, reading
@@ -211,9 +211,9 @@ class CurrentIndex:
         self._look = asyncio.get_running_loop().call_later(LOOK, self._leave_if_replaced)
 
     def _leave_if_replaced(self) -> None:
-        pointer = self._folder.pointer()
+        pointer = self.folder.pointer()
         try:
-            found = self._folder.file(pointer.generation).stat() if pointer is not None else None
+            found = self.folder.file(pointer.generation).stat() if pointer is not None else None
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._file:

@@ -61,16 +61,18 @@ async def page(js: Reads, stream: str, subject: str, seq: int, last: int, *, lim
 
 
 async def whole(
-    js: Reads, stream: str, subject: str, *, limit: int = PAGE
+    js: Reads, stream: str, subject: str, *, seq: int = 1, limit: int = PAGE
 ) -> AsyncGenerator[list[StoredMessage], None]:
-    """Yield all messages on a subject that the leader has now, page by page. The subject may have wildcards.
+    """Yield all messages on a subject that the leader has now, page by page, from a sequence on.
+
+    The subject may have wildcards.
 
     Raises:
         Unavailable: the stream does not answer.
     """
     newest = await js.newest_at_leader(stream, subject, 0)
     if newest is not None:
-        async with aclosing(pages(js, stream, subject, 1, newest.seq, limit=limit)) as all_pages:
+        async with aclosing(pages(js, stream, subject, seq, newest.seq, limit=limit)) as all_pages:
             async for messages in all_pages:
                 yield messages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from clew_services.api_keys.holders import SCOPES, Holder, Keys, KeyScope
+from clew_events.admin_objects import KeyScope
+from clew_services.api_keys.holders import SCOPES, Holder, Keys
 
 __all__ = ["SCOPES", "Holder", "KeyScope", "Keys"]

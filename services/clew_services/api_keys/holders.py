@@ -6,13 +6,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
+from clew_events.admin_objects import KeyScope
 from clew_events.errors import Invalid
 from clew_events.ids import is_tenant
 
-KeyScope = Literal["read", "write", "audit", "erase", "hold", "retention", "admin"]
-"""The scopes of a key: read current state, write commands, audit history, erase, hold, retention, or everything."""
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 EVERYTHING: Final = frozenset(SCOPES)
 

@@ -14,20 +14,21 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from clew_events import ids
+from clew_events.admin_objects import KeyScope
 from clew_events.backoff import delays
 from clew_events.codec import UNREADABLE
+from clew_events.error_texts import quote_text
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.ids import Tenant
 from clew_events.subjects import LIVE
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats.jetstream import JetStream
-from clew_services.api_keys.holders import EVERYTHING, ID_LENGTH, SCOPES, Holder, KeyScope, digest
+from clew_services.api_keys.holders import EVERYTHING, ID_LENGTH, SCOPES, Holder, digest
 
 LENGTH: Final = 40
 """Letters and digits of a key after ``clew_``: 238 random bits."""
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$(?!\n)"
-_ID: Final = re.compile("[0-9a-f]{16}")
-_NAME: Final = re.compile(NAME_PATTERN)
+_ID: Final = re.compile(ids.KEY_ID_PATTERN)
+_NAME: Final = re.compile(ids.KEY_NAME_PATTERN)
 _LOG: Final = logging.getLogger("clew.keys")
 
 
@@ -36,7 +37,7 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     tenant: Tenant
-    name: Annotated[str, Meta(pattern=NAME_PATTERN)]
+    name: Annotated[str, Meta(pattern=ids.KEY_NAME_PATTERN)]
     scopes: Annotated[tuple[KeyScope, ...], Meta(min_length=1)]
     created_at: datetime
     revoked_at: datetime | None = None
@@ -69,10 +70,7 @@ def issue_key(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, 
     if not ids.is_tenant(tenant):
         raise Invalid("a tenant is 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -", param="tenant")
     if _NAME.fullmatch(name) is None:
-        raise Invalid(
-            "a key's name is 1 to 64 letters, digits, '.', '_', '@' and '-', beginning with a letter or digit",
-            param="name",
-        )
+        raise Invalid(f"a key's name is {ids.KEY_NAME_FORM}", param="name")
     if not wanted or not wanted <= EVERYTHING:
         raise Invalid(f"a key has one or more of the scopes {', '.join(SCOPES)}", param="scopes")
     key = ids.random_id("clew_", LENGTH)
@@ -143,19 +141,21 @@ class KeyBucket:
         await self._bucket.put(issued.id, _ENCODE(issued), 0)
         return key, issued
 
-    async def revoke(self, key_id: str) -> IssuedKey:
-        """Revoke a key from now on. A key that is revoked already is unchanged.
+    async def revoke(self, key_id: str, tenant: str | None = None) -> IssuedKey:
+        """Revoke a key from now on; only one of a tenant, if that is given. A key that is revoked already is unchanged.
 
         Raises:
-            NotFound: no key of that id was issued.
+            NotFound: no such key was issued.
         """
 
         def end(issued: IssuedKey) -> dict[str, datetime] | None:
-            return None if issued.revoked_at is not None else {"revoked_at": now()}
+            kept = issued.revoked_at is not None or tenant not in {None, issued.tenant}
+            return None if kept else {"revoked_at": now()}
 
         revoked = await self._change(key_id, end) if is_id(key_id) else None
-        if revoked is None:
-            raise NotFound(f"no API key {key_id} was issued here: see 'clew keys list'", code="key_not_found")
+        if revoked is None or tenant not in {None, revoked.tenant}:
+            named = quote_text(key_id, 40)
+            raise NotFound(f"no API key {named} was issued here: see 'clew keys list'", code="key_not_found")
         return revoked
 
     async def note_use(self, key_id: str, at: datetime) -> None:

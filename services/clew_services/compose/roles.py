@@ -28,6 +28,7 @@ from clew_services.metrics.instruments import Instruments, Sampler
 from clew_services.progress import TIME
 from clew_services.retention.retention_worker import serve_retention
 from clew_services.settings import Settings
+from clew_services.status.deployment_status import Status, status
 
 if TYPE_CHECKING:
     from clew_services.http.app import ApiParts
@@ -135,11 +136,19 @@ def compose_api(clew: Clew, stuck_after: float) -> ApiParts:
         checkpoints=clew.checkpoints,
         erasures=clew.erasures,
         exporter=clew.exporter,
+        rejected=clew.js,
+        key_bucket=clew.keys,
+        status=partial(_status, clew),
         liveness=Liveness(clew.nc.ended),
         readiness=compose_readiness(clew, stuck_after),
         observer=clew.observer,
         tracing=clew.tracing,
     )
+
+
+async def _status(clew: Clew) -> Status:
+    folder = clew.index.folder if clew.index is not None else None
+    return await status(clew.opened, clew.generations, folder=folder)
 
 
 def compose_sampler(clew: Clew, instruments: Instruments, files: Files | None) -> Sampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_projections.nats.jetstream import JetStream
 from clew_services.api_keys import Keys
+from clew_services.api_keys.key_bucket import KeyBucket
 from clew_services.api_keys.sessions import Sessions
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.erasure.erasure_answers import ErasureQueries
@@ -25,6 +27,7 @@ from clew_services.http.middleware import Admission, Door, Doorway, Edge, Nowher
 from clew_services.http.openapi import description
 from clew_services.http.redirect import Redirect
 from clew_services.http.retries import Attempts
+from clew_services.http.routes.administration import Administration
 from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
 from clew_services.http.routes.conversations import Conversations
@@ -40,6 +43,7 @@ from clew_services.observer import NOBODY, Observer
 from clew_services.packs.exporter import Exporter
 from clew_services.queries.reader import Reader
 from clew_services.settings import Settings
+from clew_services.status.deployment_status import Status
 from clew_services.threads.handler import Commands
 from clew_services.tracing import UNTRACED, Tracing
 
@@ -58,6 +62,9 @@ class ApiParts(Struct, frozen=True, kw_only=True):
     checkpoints: CheckpointQueries
     erasures: ErasureQueries
     exporter: Exporter
+    rejected: JetStream
+    key_bucket: KeyBucket
+    status: Callable[[], Awaitable[Status]]
     liveness: Liveness
     readiness: Readiness
     observer: Observer = NOBODY
@@ -104,6 +111,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Holds(commands, clew.reader),
         RetentionPolicies(commands, clew.reader),
         SessionDesk(sessions),
+        Administration(clew.rejected, keys, clew.key_bucket, clew.status),
     )
     admission = Admission(keys, sessions, RateLimit(settings.rate, settings.burst), WrongKeys())
     return [

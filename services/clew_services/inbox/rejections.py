@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Final
@@ -62,30 +62,31 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-async def list_rejected(js: JetStream, *, tenant: str | None = None) -> AsyncIterator[Refusal]:
-    """All records, the oldest first; of one tenant or of all.
+async def list_rejected(js: JetStream, *, tenant: str | None = None, after: int = 0) -> AsyncGenerator[Refusal]:
+    """All records with a number above ``after``, the oldest first; of one tenant or of all.
 
     Raises:
         Unavailable: the records cannot be read now.
     """
     pattern = _ALL if tenant is None else f"{REJECTED}.{tenant}.>"
-    async with aclosing(whole(js, REJECTED_STREAM, pattern)) as pages:
+    async with aclosing(whole(js, REJECTED_STREAM, pattern, seq=after + 1)) as pages:
         async for page in pages:
             for stored in page:
                 yield _refusal(stored)
 
 
-async def refusal(js: JetStream, number: int) -> Refusal:
-    """The record with this number.
+async def refusal(js: JetStream, number: int, *, tenant: str | None = None) -> Refusal:
+    """The record with this number; only one of a tenant, if that is given.
 
     Raises:
         NotFound: there is none.
         Unavailable: the records cannot be read now.
     """
     stored = await js.next_at_leader(REJECTED_STREAM, number)
-    if stored is None or stored.seq != number:
+    found = _refusal(stored) if stored is not None and stored.seq == number else None
+    if found is None or tenant not in {None, found.rejection.tenant}:
         raise NotFound(f"there is no rejected command with the number {number}", code="refusal_not_found")
-    return _refusal(stored)
+    return found
 
 
 async def retry(js: JetStream, refused: Refusal) -> int:
