@@ -147,6 +147,9 @@ async def test_what_erases_deletes_from_the_log_and_has_no_way_to_touch_checkpoi
     await service.handler.handle("globex", CreateThread(thread_id="thread_to_erase"), actor="globex")
     shard = shard_of("thread_to_erase", SHARDS)
     async with connected_as(accounts, "erasure") as user:
+        async with service.tenants.follow(user.nc, []):
+            await user.nc.flush()
+        assert user.denied == []
         deleting = f"$JS.API.STREAM.MSG.DELETE.{event_stream(shard)}"
         last = (await stream_state(operator.js, event_stream(shard))).last_seq
         reply = await user.nc.request(deleting, msgspec.json.encode({"seq": last + 1}), timeout=60)
