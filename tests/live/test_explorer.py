@@ -659,7 +659,11 @@ async def test_on_paper_there_is_the_thread_and_nothing_to_press(stand: Stand) -
 async def test_every_view_fits_wide_and_narrow_windows(stand: Stand) -> None:
     await write_parcels(stand.composed)
     await stand.fed.feed()
-    views = {"list": "#threads?has=customer", "light": f"#thread/{PARCEL}?at=8", "dark": f"#thread/{PARCEL}?tab=blame"}
+    views = {
+        "list": "#threads?has=customer",
+        "light": f"#thread/{PARCEL}?at=8",
+        "dark": f"#thread/{PARCEL}?from=2&at=8&tab=compare",
+    }
     async with stand.entered() as page:
         for width, height in ((1440, 900), (1024, 768), (390, 800)):
             await page.set_viewport_size({"width": width, "height": height})
@@ -672,6 +676,7 @@ async def test_every_view_fits_wide_and_narrow_windows(stand: Stand) -> None:
             await page.emulate_media(color_scheme="dark" if name == "dark" else "light")
             await page.goto(f"{stand.url}/explorer{place}")
             await page.reload()
-            await expect(page.locator(".rendered, .blame, .facets a").first).to_be_visible()
+            await expect(page.get_by_text("Parcel 4711 is late").first).to_be_visible()
+            await expect(page.locator(".rendered, .facets a").first).to_be_visible()
             await expect(page.locator("[aria-busy]")).to_have_count(0)
             await page.screenshot(path=Path(PICTURES or "") / f"explorer-{name}.png")

@@ -208,6 +208,7 @@ export function threadView(api, route) {
     const late = setTimeout(() => mine.signal.aborted || fill(panel, loading("this moment")), LATE);
     try {
       const [n, blame] = [at, tab === "blame"];
+      if (tab !== "state") name(n);
       if (tab === "compare") {
         const two = await compare.asked(...ends(), either);
         if (either.aborted) return;
@@ -231,6 +232,12 @@ export function threadView(api, route) {
       clearTimeout(late);
       if (loads === mine) panel.removeAttribute("aria-busy");
     }
+  }
+
+  // Where the state is not shown, what it is called has to be asked for; not knowing that is no trouble.
+  function name(n) {
+    if (called.hasChildNodes()) return;
+    api.get(path("threads", id), { as_of: n }, signal).then(({ value }) => call(value), () => null);
   }
 
   function call(thread) {
