@@ -817,7 +817,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="retry_rejection", method="POST", path=f"{REJECTIONS}/{{rejection}}/retry", tag="Administration",
             summary="Put a rejected command back into the inbox with its id, and take it off the record",
             description="It is decided again; if it is rejected again, it gets a new number.",
-            body=http_forms.RetryBody, body_required=False,
+            body=http_forms.RetryBody, body_required=False, asked={},
             answer=RetriedCommand, answered=http_examples.RETRIED,
         ),),
     ),
