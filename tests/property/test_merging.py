@@ -53,3 +53,39 @@ def test_the_next_commit_is_the_earliest_of_those_that_are_next_in_their_shards(
         _, shard = min((rest[0][1], shard) for shard, rest in enumerate(left) if rest)
         expected.append((shard, left[shard].pop(0)[0]))
     assert asyncio.run(merged()) == expected
+
+
+class Mixed(ForwardReader):
+    """Reads what one of two tenants has in a shard that is in memory, up to a sequence."""
+
+    def __init__(self, tenants: list[str], chunk: int, limit: int) -> None:
+        self.stored = [
+            StoredMessage(seq, event_subject(0, Address(tenant, "thread_a")), b"", {STORED_AT: "2026-11-29T00:00:00Z"})
+            for seq, tenant in enumerate(tenants, start=1)
+        ]
+        own = [seq for seq, tenant in enumerate(tenants, start=1) if tenant == "a"]
+        goal = min(max(own, default=0), limit)
+        super().__init__(cast("LogReads", None), 0, "clew.evt.00.a.*", 0, goal, chunk=chunk, limit=limit)
+
+    async def _next(self) -> list[StoredMessage]:
+        rest = self.stored[self._read :]
+        return [stored for stored in rest if self._dense or ".a." in stored.subject][: self._chunk]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "a", "a", "b"]) | st.sampled_from("b"), max_size=40), st.integers(1, 5), st.data()
+)
+def test_a_tenant_reads_its_own_commits_wherever_it_has_most_of_a_shard_and_where_it_has_few(
+    tenants: list[str], chunk: int, data: st.DataObject
+) -> None:
+    limit = data.draw(st.integers(0, len(tenants)))
+
+    async def read() -> list[int]:
+        reader = Mixed(tenants, chunk, limit)
+        try:
+            return [fed.seq async for batch in merge_shards([reader], backwards=False) for fed in batch]
+        finally:
+            await reader.close()
+
+    own = [seq for seq, tenant in enumerate(tenants, start=1) if tenant == "a" and seq <= limit]
+    assert asyncio.run(read()) == own
