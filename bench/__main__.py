@@ -19,7 +19,7 @@ from bench.auditing import auditing
 from bench.erasing import Erasing, erasing
 from bench.imports import imports
 from bench.items import items
-from bench.lane import Lane
+from bench.lane import Cost, Lane
 from bench.load import Measured
 from bench.messages import messages
 from bench.projecting import projecting
@@ -87,20 +87,21 @@ def main(
         _print_scale(found)
         _write("scale", {"scale": found})
         return
-    lanes, memory = uvloop.run(_all(seconds, threads, commits))
+    lanes, costs, memory = uvloop.run(_all(seconds, threads, commits))
     _print(lanes, memory)
-    _save(lanes, memory)
+    _print_costs(costs)
+    _save(lanes, costs, memory)
 
 
-async def _all(seconds: float, threads: int, commits: int) -> tuple[list[Lane], Mapping[str, float]]:
+async def _all(seconds: float, threads: int, commits: int) -> tuple[list[Lane], list[Cost], Mapping[str, float]]:
     lanes, memory = await serving(seconds)
     lanes += await messages(seconds)
     lanes += await items(seconds)
     lanes.append(await imports(seconds))
     lanes.append(await projecting(threads, 1))
     lanes.append(await projecting(threads // 10, 10))
-    lanes += await auditing(seconds, commits)
-    return lanes, memory
+    read, costs = await auditing(seconds, commits)
+    return [*lanes, *read], costs, memory
 
 
 def _print(lanes: list[Lane], memory: Mapping[str, float]) -> None:
@@ -122,6 +123,15 @@ def _print(lanes: list[Lane], memory: Mapping[str, float]) -> None:
     console.print(table)
     for name, megabytes in memory.items():
         console.print(f"memory  {megabytes:6.0f} MB  {name}", highlight=False)
+
+
+def _print_costs(costs: list[Cost]) -> None:
+    table = Table(title="What reading costs")
+    for column in ("what", "before", "goal", "now"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for cost in costs:
+        table.add_row(cost.name, cost.before, cost.goal, f"{cost.now:,.2f}")
+    Console(width=150).print(table)
 
 
 def _print_spending(spent: list[Spent]) -> None:
@@ -214,8 +224,8 @@ def _latency(measured: Measured) -> tuple[str, str]:
     return (f"{measured.p50:.1f}", f"{measured.p99:.1f}") if measured.p50 else ("", "")
 
 
-def _save(lanes: list[Lane], memory: Mapping[str, float]) -> None:
-    _write("latest", {"lanes": lanes, "memory_mb": dict(memory)})
+def _save(lanes: list[Lane], costs: list[Cost], memory: Mapping[str, float]) -> None:
+    _write("latest", {"lanes": lanes, "costs": costs, "memory_mb": dict(memory)})
 
 
 def _write(name: str, found: Mapping[str, object]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,28 +17,33 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from bench.generating import Plan, generated
 from bench.http_load import request_bytes
-from bench.lane import SHARDS, Lane, in_turn
+from bench.lane import ROUNDS, SHARDS, Cost, Lane, in_turn
 from bench.load import Measured
 from bench.packing import exporting, verifying
 from bench.past import past_lanes
 from bench.service import KEY, service
+from clew_events.connection import INBOX_PREFIX
+from clew_events.nats_security import UNSECURED
 from clew_events.queries import GetFeed
 from clew_events.subjects import command_subject, event_stream
 from clew_projections.feed.cursor import first_cursor
 from clew_projections.integrity.verify import Verifier
 from clew_services import compose
+from clew_services.checkpoints.comparison import Comparison
+from clew_services.checkpoints.shard_processes import Login, ShardProcesses
 from clew_services.compose import Clew
 from clew_services.erasure.evidence import StoredEvidence
 
 TENANT = "acme"
 
 
-async def auditing(seconds: float, commits: int = 100_000) -> list[Lane]:
-    """The lanes. ``commits`` is the length of the log that is replayed."""
-    return [*await _reading(seconds, commits), await _hearing(seconds)]
+async def auditing(seconds: float, commits: int = 100_000) -> tuple[list[Lane], list[Cost]]:
+    """The lanes, and what reading costs. ``commits`` is the length of the log that is replayed."""
+    lanes, costs = await _reading(seconds, commits)
+    return [*lanes, await _hearing(seconds)], costs
 
 
-async def _reading(seconds: float, commits: int) -> list[Lane]:
+async def _reading(seconds: float, commits: int) -> tuple[list[Lane], list[Cost]]:
     plan = Plan(commits=commits, threads=max(1, commits // 10), tenants={TENANT: 1})
     with TemporaryDirectory(prefix="clew-bench-") as data:
         async with (
@@ -52,8 +59,43 @@ async def _reading(seconds: float, commits: int) -> list[Lane]:
             export = Lane(name="export of the whole log", clew=written, raw_name="fetch", raw=bare, goal=0.5)
             checked, again = await in_turn(lambda: verifying(commits, packs), lambda: _feed(clew, commits))
             pack = Lane(name="verify a pack", clew=checked, raw_name="replay", raw=again, goal=0.5)
+            costs = await _costs(clew, server.url, commits)
             hundred = await past_lanes(clew, made.of_length[100], seconds) if 100 in made.of_length else []
-    return [whole, chains, export, pack, *hundred]
+    return [whole, chains, export, pack, *hundred], costs
+
+
+async def _costs(clew: Clew, url: str, commits: int) -> list[Cost]:
+    """Processor time of this process, and rates by the clock: the lowest of several runs, in turn."""
+    opened = clew.opened
+    verifier = Verifier(clew.js, opened.shards, StoredEvidence(clew.js, {}))
+    extents = await verifier.extents()
+    login = Login(url, UNSECURED, INBOX_PREFIX, ())
+
+    async def verify(count: int) -> None:
+        processes = ShardProcesses(login, count)
+        comparison = Comparison(clew.js, clew.ledger, verifier, opened.shards, processes)
+        found = await comparison.whole([], extents, progress=lambda _: None)
+        if found.commits != commits or found.findings:
+            raise RuntimeError(f"{found.commits} commits of {commits}, {len(found.findings)} findings")
+
+    kinds = (partial(_feed, clew, commits), partial(verify, 1), partial(verify, 2))
+    runs = [[await _spend(kind) for kind in kinds] for _ in range(ROUNDS)]
+    (replayed, _), (verified, alone), (_, together) = (
+        tuple(map(min, zip(*each, strict=True))) for each in zip(*runs, strict=True)
+    )
+    return [
+        Cost("replay of the whole log: µs of processor time a commit", "65 to 126", "11", replayed / commits * 1e6),
+        Cost("verification: µs of processor time a commit", "30", "", verified / commits * 1e6),
+        Cost("verification beside replay, by processor time", "0.9", "0.8", replayed / verified),
+        Cost("verification by two processes beside one, by the clock", "", "1.7", alone / together),
+    ]
+
+
+async def _spend(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    """The seconds of processor time and by the clock that work takes."""
+    spent, started = time.process_time(), time.perf_counter()
+    await work()
+    return time.process_time() - spent, time.perf_counter() - started
 
 
 async def _verify(clew: Clew, commits: int) -> Measured:

@@ -30,6 +30,15 @@ class Lane(Struct, frozen=True, kw_only=True):
         return self.clew.per_second / self.raw.per_second if self.raw is not None else None
 
 
+class Cost(Struct, frozen=True):
+    """A figure beside what it was before it was worked on, and what it should be."""
+
+    name: str
+    before: str
+    goal: str
+    now: float
+
+
 async def in_turn(ours: Run, raw: Run) -> tuple[Measured, Measured]:
     """Both, in turn, some rounds; the middle of each."""
     both = [(await ours(), await raw()) for _ in range(ROUNDS)]
