@@ -80,19 +80,11 @@ async def test_an_administrator_issues_and_revokes_the_keys_of_the_tenant_alone(
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "configured_key")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"name": "", "scopes": ["read"]},
-        {"name": "a b", "scopes": ["read"]},
-        {"name": "billing", "scopes": []},
-        {"name": "billing", "scopes": ["root"]},
-        {"name": "billing", "scopes": ["read"], "tenant": "globex"},
-    ],
-)
-async def test_a_key_that_cannot_be_is_not_issued(api: httpx2.AsyncClient, body: dict[str, object]) -> None:
-    refused = await api.post("keys", headers=by(ACME), json=body)
-    assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+async def test_a_key_that_cannot_be_is_not_issued(api: httpx2.AsyncClient) -> None:
+    for wrong in ({"name": ""}, {"name": "a b"}, {"scopes": []}, {"scopes": ["root"]}, {"tenant": "globex"}):
+        body = {"name": "billing", "scopes": ["read"], **wrong}
+        refused = await api.post("keys", headers=by(ACME), json=body)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error"), wrong
     assert [key["configured"] for key in (await api.get("keys", headers=by(ACME))).json()["data"]] == [True]
 
 
@@ -108,7 +100,7 @@ async def test_rejected_commands_are_paged_and_retried_by_their_tenant_alone(
 
     async with nats_services.served(clew, (serve_inbox,)):
         for number in (1, 2, 3):
-            await leave("acme", "update_thread", b'{"thread_id": "thread_a", "metadata": {}}', f"acme-{number}")
+            await leave("acme", "update_thread", b'{"thread_id": "thread_a", "metadata": {"a": "1"}}', f"acme-{number}")
         await leave("globex", "update_thread", b'{"thread_id": "thread_b", "metadata": {}}', "globex-1")
         await leave("acme", "update_thread", b"no JSON", "acme-4")
 
@@ -165,15 +157,15 @@ async def test_the_status_is_for_administrators_and_auditors_and_names_no_tenant
         assert not any(word in answered.text for word in ("globex", "secret", "thread_"))
 
 
-@pytest.mark.parametrize("key", [AUDITOR, WRITER], ids=["auditor", "writer"])
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "keys"), ("POST", "keys"), ("DELETE", f"keys/{WRITERS_KEY.id}"), ("GET", "rejections"),
-     ("POST", "rejections/1/retry")],
-)  # fmt: skip
-async def test_who_is_no_administrator_does_none_of_it(
-    api: httpx2.AsyncClient, key: str, method: str, path: str
-) -> None:
-    refused = await api.request(method, path, headers=by(key))
-    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "missing_scope")
-    assert refused.json()["error"]["message"].endswith("Missing scopes: admin.")
+async def test_who_is_no_administrator_does_none_of_it(api: httpx2.AsyncClient) -> None:
+    asked = [
+        *(("GET", "keys"), ("POST", "keys"), ("DELETE", f"keys/{WRITERS_KEY.id}")),
+        *(("GET", "rejections"), ("POST", "rejections/1/retry")),
+    ]
+    for key in (AUDITOR, WRITER):
+        for method, path in asked:
+            refused = await api.request(method, path, headers=by(key))
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "missing_scope")
+            assert refused.json()["error"]["message"].endswith("Missing scopes: admin.")
+    refused = await api.get("status", headers=by(WRITER))
+    assert refused.json()["error"]["message"].endswith("Missing scopes: admin or audit.")
