@@ -133,7 +133,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
-        self.tail = self.exporter = self.erasures = self.rejected = self.key_bucket = self.status = self
+        self.tail = self.exporter = self.erasures = self.status = self
         self.nc = LastingClient()
         self.shards = 2
         self.observer = NOBODY

@@ -136,8 +136,6 @@ def compose_api(clew: Clew, stuck_after: float) -> ApiParts:
         checkpoints=clew.checkpoints,
         erasures=clew.erasures,
         exporter=clew.exporter,
-        rejected=clew.js,
-        key_bucket=clew.keys,
         status=partial(_status, clew),
         liveness=Liveness(clew.nc.ended),
         readiness=compose_readiness(clew, stuck_after),

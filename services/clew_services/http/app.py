@@ -14,7 +14,6 @@ from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_projections.nats.jetstream import JetStream
 from clew_services.api_keys import Keys
-from clew_services.api_keys.key_bucket import KeyBucket
 from clew_services.api_keys.sessions import Sessions
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.erasure.erasure_answers import ErasureQueries
@@ -62,8 +61,6 @@ class ApiParts(Struct, frozen=True, kw_only=True):
     checkpoints: CheckpointQueries
     erasures: ErasureQueries
     exporter: Exporter
-    rejected: JetStream
-    key_bucket: KeyBucket
     status: Callable[[], Awaitable[Status]]
     liveness: Liveness
     readiness: Readiness
@@ -111,7 +108,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Holds(commands, clew.reader),
         RetentionPolicies(commands, clew.reader),
         SessionDesk(sessions),
-        Administration(clew.rejected, keys, clew.key_bucket, clew.status),
+        Administration(clew.js, keys, clew.status),
     )
     admission = Admission(keys, sessions, RateLimit(settings.rate, settings.burst), WrongKeys())
     return [

@@ -42,12 +42,10 @@ _NUMBER: Final = re.compile("[1-9][0-9]{0,15}", re.ASCII)
 class Administration:
     """Answers the administrators of a tenant. What belongs to another tenant is not there for them."""
 
-    def __init__(
-        self, js: JetStream, keys: Keys, key_bucket: KeyBucket, status: Callable[[], Awaitable[Status]]
-    ) -> None:
+    def __init__(self, js: JetStream, keys: Keys, status: Callable[[], Awaitable[Status]]) -> None:
         self._js = js
         self._keys = keys
-        self._key_bucket = key_bucket
+        self._key_bucket = KeyBucket(js)
         self._status = status
 
     async def list_keys(self, call: Call) -> Answer:
