@@ -54,6 +54,11 @@ export class Api {
     return whole(await arrived(answer.text()));
   }
 
+  /** Have something taken away; the answer's value. */
+  async delete(path, signal = undefined) {
+    return whole(await arrived((await this.#ask(path, {}, { signal, method: "DELETE" })).text()));
+  }
+
   /** In what the log is known to be another than it was; nothing if it is not, or if that cannot be asked from here. */
   async damage(signal) {
     try {

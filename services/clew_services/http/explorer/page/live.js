@@ -1,11 +1,30 @@
-// Live: the thread's commits as they happen. A reader who was cut off comes back, and asks what was missed.
+// Live: commits as they happen. A reader who was cut off comes back, and asks what was missed.
 import { brokenOff, pause, Refused } from "./api.js";
+import { h } from "./dom.js";
 import { parse } from "./json.js";
 
 const QUIET = 45000; // the server says something every fifteen seconds
+const TOLD = { live: "Live", connecting: "Connecting …", waiting: "Cut off, trying again …", paused: "Paused", refused: "Not live" };
 const WAITS = [1000, 2000, 4000, 8000, 15000];
 
-/** Follow a thread. `told` gets live, connecting, waiting, paused or refused, `took` each commit, `opened` is for catching up. */
+/** A button that tells how it is, and pauses: `told` is for `live`, and `on` has it lead what that gave. */
+export function watching() {
+  const status = h("span", { class: "status" });
+  const button = h("button", { type: "button", class: "live", "aria-pressed": "true" }, status);
+  return {
+    button,
+    told(state, fault = null) {
+      button.dataset.state = state;
+      status.textContent = TOLD[state];
+      button.setAttribute("aria-pressed", String(state !== "paused" && state !== "refused"));
+      button.title = fault ? fault.message : state === "paused" ? "Watch it again" : "Pause";
+      if (fault) dispatchEvent(new CustomEvent("refused", { detail: fault }));
+    },
+    on: (stream) => button.addEventListener("click", () => (stream.wanted() && button.dataset.state !== "refused" ? stream.pause() : stream.start())),
+  };
+}
+
+/** Follow a thread, or with null all of the tenant. `told` gets live, connecting, waiting, paused or refused, `took` each commit, `opened` is for catching up. */
 export function live(api, id, { told, took, opened }) {
   let reading = null;
   let wanted = false;

@@ -4,13 +4,16 @@ import { announce, fill, h } from "./dom.js";
 import { entering } from "./entering.js";
 import { finding } from "./finding.js";
 import { listen } from "./keys.js";
-import { go, parsed, toThreads } from "./route.js";
+import { go, parsed, toTenant, toThreads } from "./route.js";
+import { tenantView } from "./tenant.js";
+import { line } from "./text.js";
 import { threadView } from "./thread.js";
 import { clock, keepFresh } from "./times.js";
 
 const main = document.getElementById("main");
 const side = document.getElementById("top-side");
 const AGAIN = 2000;
+const VIEWS = { thread: threadView, tenant: tenantView, threads: finding };
 
 const api = new Api();
 let session = null;
@@ -24,7 +27,7 @@ function show() {
     view.go(route);
   } else {
     leave();
-    view = (route.view === "thread" ? threadView : finding)(api, route);
+    view = VIEWS[route.view](api, route, session);
     document.body.dataset.view = route.view;
     fill(main, view.element);
     scrollTo(0, 0);
@@ -53,7 +56,7 @@ function entered(opened) {
 function enter(opened) {
   session = opened;
   const button = h("button", { type: "button", class: "quiet", onclick: signOut }, "Sign out");
-  const whose = h("span", { class: "whose", title: `${opened.actor}: ${opened.scopes.join(", ")}` }, opened.tenant);
+  const whose = h("a", { class: "whose", href: toTenant("you"), title: `The tenant, as ${opened.actor}: ${opened.scopes.join(", ")}` }, line(opened.tenant));
   fill(side, clock(), whose, button);
   show();
 }

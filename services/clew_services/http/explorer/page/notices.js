@@ -24,6 +24,12 @@ export function gone() {
   );
 }
 
+/** That the key has none of the scopes, any one of which would do. */
+export function lacking(scopes) {
+  const advice = "Ask whoever runs Clew for a key that has it, and sign in with that.";
+  return empty(`This takes the scope ${scopes.map((scope) => `“${scope}”`).join(" or ")}`, advice);
+}
+
 const EVERY = 3000; // milliseconds
 
 /** What went wrong, and what to do; `again` tries once more, `byItself` too where that may help: it only reads. */

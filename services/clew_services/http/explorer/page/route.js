@@ -1,6 +1,7 @@
-// Where on the page one is, as the address has it: `#threads?…`, or `#thread/ID?at=12&from=4&tab=compare&kind=items`.
+// Where on the page one is, as the address has it: `#threads?…`, `#tenant/keys`, or `#thread/ID?at=12&from=4&tab=compare&kind=items`.
 
 const TABS = ["state", "blame", "compare"];
+const PAGES = ["you", "feed", "keys", "rejected", "retention", "holds", "status"];
 
 /** What an address asks for. */
 export function parsed(hash) {
@@ -17,6 +18,10 @@ export function parsed(hash) {
       kind: said.get("kind") ?? "",
     };
   }
+  if (place === "tenant" || place.startsWith("tenant/")) {
+    const page = place.slice("tenant/".length);
+    return { view: "tenant", page: PAGES.includes(page) ? page : "you" };
+  }
   const [search, order, after, before] = ["search", "order", "after", "before"].map((name) => said.get(name) ?? "");
   const filters = [...said].filter(([name]) => !["search", "order", "after", "before"].includes(name));
   return { view: "threads", search, filters, order: ["created", "oldest"].includes(order) ? order : "updated", after, before };
@@ -32,6 +37,9 @@ export function toThread(id, { at = null, from = null, tab = "state", actor = ""
   if (tab !== "state") said.set("tab", tab);
   return `#thread/${encodeURIComponent(id)}${said.size ? `?${said}` : ""}`;
 }
+
+/** A page of the tenant. */
+export const toTenant = (page) => `#tenant/${page}`;
 
 /** A list: words, filters as pairs of a name and a value, an order, and the cursor of a page. */
 export function toThreads({ search = "", filters = [], order = "updated", after = "", before = "" } = {}) {

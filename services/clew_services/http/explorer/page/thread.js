@@ -6,7 +6,7 @@ import { comparison } from "./compare.js";
 import { announce, copying, fill, h, settled } from "./dom.js";
 import { count, titleOf } from "./finding.js";
 import { forksShown } from "./forks.js";
-import { live } from "./live.js";
+import { live, watching } from "./live.js";
 import { marks } from "./marks.js";
 import { choosing, Matches } from "./matches.js";
 import { moment } from "./moment.js";
@@ -21,8 +21,6 @@ import { tabs } from "./tabs.js";
 import { line } from "./text.js";
 import { timeline } from "./timeline.js";
 import { verdict } from "./verdict.js";
-
-const LIVE = { live: "Live", connecting: "Connecting …", waiting: "Cut off, trying again …", paused: "Paused", refused: "Not live" };
 
 const LATE = 600; // milliseconds
 
@@ -54,8 +52,7 @@ export function threadView(api, route) {
   const trouble = h("div", {});
   const called = h("p", { class: "called" });
   const facts = h("p", { class: "fine facts" });
-  const status = h("span", { class: "status" });
-  const watch = h("button", { type: "button", class: "live", "aria-pressed": "true" }, status);
+  const watch = watching();
   const choice = tabs(
     [
       ["state", "State"],
@@ -73,7 +70,7 @@ export function threadView(api, route) {
   );
   const panel = choice.panel;
   const body = h("div", { class: "loaded" });
-  const actions = h("div", { class: "actions" }, watch, check.button, ...save.controls);
+  const actions = h("div", { class: "actions" }, watch.button, check.button, ...save.controls);
   const element = h(
     "article",
     { class: "thread", "aria-labelledby": "thread-id" },
@@ -85,13 +82,7 @@ export function threadView(api, route) {
   );
 
   const stream = live(api, id, {
-    told(state, fault = null) {
-      watch.dataset.state = state;
-      status.textContent = LIVE[state];
-      watch.setAttribute("aria-pressed", String(state !== "paused" && state !== "refused"));
-      watch.title = fault ? fault.message : state === "paused" ? "Watch it again" : "Pause";
-      if (fault) dispatchEvent(new CustomEvent("refused", { detail: fault }));
-    },
+    told: watch.told,
     took(commit) {
       const before = commits.total;
       commits.take(commit);
@@ -100,7 +91,7 @@ export function threadView(api, route) {
     },
     opened: catchUp,
   });
-  watch.addEventListener("click", () => (stream.wanted() && watch.dataset.state !== "refused" ? stream.pause() : stream.start()));
+  watch.on(stream);
 
   async function catchUp() {
     const before = commits.total;
