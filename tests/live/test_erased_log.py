@@ -158,7 +158,7 @@ async def test_a_commit_may_lose_contents_one_by_one_and_no_older_copy_stays(
             assert len(blocks_with(deployment.data, f"{MARKER} {done - 1}")) == 0
             assert len(blocks_with(deployment.data, f"{MARKER} {done}")) == (done < len(lines))
         # Once more changes nothing.
-        copies = await clew.js.subjects(ERASED_STREAM, erased_subjects(first.position.shard))
+        copies = list(await clew.js.subjects(ERASED_STREAM, erased_subjects(first.position.shard)))
         last = await clew.js.last(ERASED_STREAM, copies[0])
         await unhurried(clew).erase([Loss(first.position, lines)])
         assert await clew.js.last(ERASED_STREAM, copies[0]) == last

@@ -4,6 +4,8 @@ import { ClewError, Corrupt, fromFault, Rejected, Unavailable } from "./errors.j
 
 /** Milliseconds to wait for the first reply. Doubles with every repeat, because a loaded service replies late. */
 const FIRST_PATIENCE = 1_000;
+/** An attempt with less time than that, in milliseconds, would end without an answer, and what is known by then would be lost. */
+const SHORTEST = 250;
 const FIRST_PAUSE = 20;
 const LONGEST_PAUSE = 2_000;
 /** Codes of an answer that says that nothing was carried out. */
@@ -56,7 +58,7 @@ export async function request<T>(
       if (error instanceof Unavailable) reached ||= !NOT_CARRIED_OUT.has(error.code);
       if (fault.code === "no_reply") [reached, patience] = [true, 2 * patience];
     }
-    if (performance.now() + pause >= until) throw new Unavailable(fault.message, fault.code, reached, { cause: fault });
+    if (performance.now() + pause + SHORTEST >= until) throw new Unavailable(fault.message, fault.code, reached, { cause: fault });
     await sleep(pause);
   }
   throw new Error("pauses never end");

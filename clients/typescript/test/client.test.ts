@@ -97,7 +97,7 @@ test("fifty changes of one thread at once are fifty commits", async () => {
 test("what was not answered is sent again, the same bytes, and what nobody carries out is unavailable", async () => {
   const subject = `clew.outcome.default.${randomUUID()}`; // where nobody listens but the test
   const send = (timeout: number) => request(clew.nats, subject, { a: "b" }, decodeReply<{ n: number }>, { timeout });
-  await assert.rejects(send(200), (error) => {
+  await assert.rejects(send(1_000), (error) => {
     return error instanceof Unavailable && error.code === "no_responders" && !error.outcomeUnknown;
   });
 

@@ -304,7 +304,10 @@ def _window(name: str, summary: str) -> Document:
 
 def _content(operation: Operation, route: HttpRoute) -> Document:
     if route.media_types:
-        return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in route.media_types}
+        file = {"type": "string", "format": "binary"}
+        return {
+            kind: {"schema": {"type": "object"} if kind == "application/json" else file} for kind in route.media_types
+        }
     assert route.answer is not None
     answered = _json(route.answer, _example(operation, route))
     if (receipt := _receipt(route)) is not None:
