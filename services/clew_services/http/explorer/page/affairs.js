@@ -13,10 +13,13 @@ const PAGE = 50;
 
 /** A table with a head. */
 export function columns(label, names, rows) {
+  const row = (cells) => h("tr", { role: "row" }, ...cells.map((cell, index) => h("td", { role: "cell", "data-name": names[index] }, cell)));
+  // Their roles are said because on a narrow screen they are shown below one another.
   return h(
-    "div",
-    { class: "wide", tabindex: "0", role: "region", "aria-label": label },
-    h("table", { class: "columned" }, h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell)))))),
+    "table",
+    { class: "columned", role: "table", "aria-label": label },
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...names.map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
+    h("tbody", { role: "rowgroup" }, ...rows.map(row)),
   );
 }
 
@@ -24,7 +27,8 @@ export function columns(label, names, rows) {
 async function paged(ask, next, shown) {
   let [rows, cursor] = [[], null];
   const [list, after] = [h("div", {}), h("div", { class: "after" })];
-  const button = h("button", { type: "button", onclick: () => more().catch((fault) => brokenOff(fault) || fill(after, failure(fault, () => more()))) }, "Show more");
+  const further = () => more().catch((fault) => brokenOff(fault) || fill(after, failure(fault, further)));
+  const button = h("button", { type: "button", onclick: further }, "Show more");
 
   async function more() {
     const page = await ask(cursor);
@@ -42,7 +46,7 @@ async function paged(ask, next, shown) {
 export function rejectionsShown({ api, signal, renew }) {
   const nothing = empty("Nothing was rejected", "Commands that are left in the inbox and cannot be carried out are kept here, each with its reason, and can be tried again. Nothing has to be done.");
   const ask = async (after) => (await api.get("rejections", { limit: PAGE, after }, signal)).value;
-  return paged(ask, (page) => page.next, (rows) => (rows.length ? columns("Rejected commands, the oldest first", ["Command", "Reason", ""], rows.map(row)) : nothing));
+  return paged(ask, (page) => page.next, (rows) => (rows.length ? columns("Rejected commands, the oldest first", ["Command", "Reason", "Once more"], rows.map(row)) : nothing));
 
   function row(each) {
     const body = each.body && h("details", { class: "record" }, h("summary", {}, each.shortened ? "How its body begins" : "Its body"), block(each.body, "mono code"));
@@ -80,7 +84,7 @@ export function rejectionsShown({ api, signal, renew }) {
 export async function policiesShown({ api, signal }) {
   const { value } = await api.get("retention", {}, signal);
   if (!value.data.length) return empty("No policy of retention", "Threads are kept until they are deleted or expire by themselves. A policy is set with POST /v1/retention or “clew retention set”.");
-  return columns("Policies of retention", ["Policy", "Its threads are", "Which threads"], value.data.map((each) => [line(each.name), rule(each), matching(each.where)]));
+  return columns("Policies of retention", ["Policy", "What becomes of a thread", "Which threads"], value.data.map((each) => [line(each.name), rule(each), matching(each.where)]));
 }
 
 /** What those rules remove as soon as nothing keeps it. */

@@ -25,7 +25,10 @@ export function feedShown({ api, signal }) {
     took(commit) {
       if (commits.some(({ id }) => id === commit.id)) return;
       commits = [commit, ...commits].slice(0, KEPT);
-      draw();
+      // Those that are there stay, and so does whoever is at one with the keyboard.
+      list.prepend(row(commit));
+      if (list.childElementCount > KEPT) list.lastElementChild.remove();
+      tell();
       announce("1 new commit.");
     },
     async opened() {
@@ -46,6 +49,10 @@ export function feedShown({ api, signal }) {
 
   function draw() {
     fill(list, ...commits.map(row));
+    tell();
+  }
+
+  function tell() {
     if (!commits.length) fill(after, empty("Nothing has happened yet", "Commits appear here as they are stored. Threads begin with POST /v1/threads."));
     else fill(after, next && commits.length < KEPT && older);
   }

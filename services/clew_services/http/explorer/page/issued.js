@@ -1,8 +1,8 @@
 // The tenant's API keys: issued, shown once, and revoked.
+import { columns } from "./affairs.js";
 import { brokenOff, path } from "./api.js";
 import { announce, copying, fill, h } from "./dom.js";
 import { empty, failure } from "./notices.js";
-import { columns } from "./affairs.js";
 import { line } from "./text.js";
 import { when } from "./times.js";
 
@@ -54,7 +54,7 @@ export async function issuedShown({ api, session, signal }) {
   async function renew() {
     const { value } = await api.get("keys", {}, signal);
     const rows = value.data.map((key) => [[line(key.name), h("div", { class: "mono fine" }, line(key.id))], key.scopes.join(", "), ageOf(key), h("div", {}, fate(key))]);
-    fill(list, rows.length ? columns("Keys", ["Name", "Scopes", "Age", "Revoked"], rows) : empty("There is no key", "Create one above."));
+    fill(list, rows.length ? columns("Keys", ["Name", "Scopes", "Used", "Revoked"], rows) : empty("There is no key", "Create one above."));
   }
 
   function fate(key) {
@@ -99,5 +99,6 @@ function keyShown({ key, name }) {
 }
 
 function ageOf({ created_at: created, last_used_at: used }) {
-  return [created !== null && h("div", {}, "created ", when(created)), h("div", { class: "fine" }, used !== null ? ["used ", when(used)] : created !== null && "never used")];
+  if (created === null) return h("span", { class: "fine" }, "not recorded");
+  return [h("div", {}, "created ", when(created)), h("div", { class: "fine" }, used === null ? "never used" : ["used ", when(used)])];
 }

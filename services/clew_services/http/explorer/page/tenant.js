@@ -81,7 +81,7 @@ function youShown({ session }) {
     ["Recorded as", line(session.actor)],
     ["Key", line(session.key, "mono")],
     ["Scopes", session.scopes.join(", ")],
-    ["Signed in until", session.expires_at ? ["the browser is closed; it ends ", when(session.expires_at)] : "the browser is closed"],
+    ["Session ends", ["when the browser is closed", session.expires_at && [", at the latest ", when(session.expires_at)]]],
   ];
   return h("table", {}, h("tbody", {}, ...facts.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
 }
