@@ -151,7 +151,9 @@ async def _unless(refused: asyncio.Event, connecting: Coroutine[Any, Any, None])
 def _explain(fault: Exception, last: Exception, urls: Sequence[str], security: NatsSecurity) -> ClewError:
     where = re.sub("//[^/]*@", "//", ",".join(urls))  # without credentials, as this is printed
     reason = str(last) or "no answer"
-    silent = isinstance(last, TimeoutError) or "expecting INFO" in reason
+    if security.tls_first:  # it may hang up before what it said is read
+        reason += ". If it has no handshake_first, leave out tls_first (--nats-tls-first)"
+    silent = isinstance(last, TimeoutError | ConnectionResetError) or "expecting INFO" in reason
     if silent and not security.tls_first and security.requires_tls(urls):
         reason += ". If it has handshake_first, say so with tls_first (--nats-tls-first, CLEW_NATS_TLS_FIRST)"
     if tls_reason := _tls_reason(last):

@@ -134,8 +134,9 @@ async def test_tls_comes_first_where_a_server_says_nothing_before(
         ran = await asyncio.to_thread(
             clew, "init", "--nats", server.url, "--nats-ca", str(ours.file), "--nats-tls-first", "yes"
         )
-        assert (ran.returncode, ran.stdout) == (1, "")
-        assert "it speaks before TLS begins: it has no handshake_first" in ran.stderr
+        # It may hang up, at what it takes for no command of NATS, before anybody reads what it said.
+        assert ran.returncode in {1, 4}, ran.stderr
+        assert re.search("it has no handshake_first, (so )?leave out tls_first", ran.stderr), ran.stderr
 
 
 async def test_a_password_and_a_certificate_are_read_again_when_the_connection_is_made_again(
