@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -281,16 +282,22 @@ def trusting(authority: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_the_api_presents_its_certificate_and_the_next_one_as_soon_as_the_files_change(
-    clew: compose.Clew, ours: Authority, theirs: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_server, "LOOK", 0.05)
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+def presented_in(folder: Path) -> tuple[Path, Path, Callable[[tuple[Path, Path]], None]]:
+    """The files of a certificate and its key, and what replaces both."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
 
     def present(files: tuple[Path, Path]) -> None:
         for source, file in zip(files, (cert, key), strict=True):
             shutil.copy(source, file)
 
+    return cert, key, present
+
+
+async def test_the_api_presents_its_certificate_and_the_next_one_as_soon_as_the_files_change(
+    clew: compose.Clew, ours: Authority, theirs: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "LOOK", 0.05)
+    cert, key, present = presented_in(tmp_path)
     first = ours.issue("first", "127.0.0.1")
     present(first)
     async with api.served(clew, Settings(http_cert=str(cert), http_key=str(key))) as url:
@@ -334,12 +341,7 @@ async def test_metrics_of_their_own_address_present_the_certificate_of_the_api_a
     clew: compose.Clew, ours: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls_certificate, "LOOK", 0.05)
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-
-    def present(files: tuple[Path, Path]) -> None:
-        for source, file in zip(files, (cert, key), strict=True):
-            shutil.copy(source, file)
-
+    cert, key, present = presented_in(tmp_path)
     first = ours.issue("first", "127.0.0.1")
     present(first)
     port = free_port()

@@ -90,10 +90,7 @@ class Sessions:
             Unauthorized: it is over, its key was revoked, or there never was one.
             Unavailable: JetStream does not answer.
         """
-        match = _TOKEN.fullmatch(token)
-        if match is None:
-            raise _ended()
-        name = f"session-{match['key']}-{match['slot']}"
+        _, name = _parse(token)
         if not self._is_known(name, token):
             # Another process may have opened it a moment ago.
             value = await self._bucket.latest(name)
@@ -109,11 +106,8 @@ class Sessions:
         Raises:
             Unauthorized: it is over, its key was revoked, or it is not known.
         """
-        match = _TOKEN.fullmatch(token)
-        if match is None or not self._is_known(f"session-{match['key']}-{match['slot']}", token):
-            raise _ended()
-        holder = self._keys.holder_of(match["key"])
-        if holder is None:
+        key, name = _parse(token)
+        if not self._is_known(name, token) or (holder := self._keys.holder_of(key)) is None:
             raise _ended()
         return holder
 
@@ -123,8 +117,7 @@ class Sessions:
         Raises:
             Unauthorized: it was ended meanwhile.
         """
-        match = _TOKEN.fullmatch(token)
-        known = self._keys.sessions.get(f"session-{match['key']}-{match['slot']}") if match is not None else None
+        known = self._keys.sessions.get(_parse(token)[1])
         if known is None:
             raise _ended()
         return known[1]
@@ -133,12 +126,10 @@ class Sessions:
         """End a session. One that has ended stays so.
 
         Raises:
+            Unauthorized: it can be no session's.
             Unavailable: JetStream does not answer.
         """
-        match = _TOKEN.fullmatch(token)
-        if match is None:
-            return
-        name = f"session-{match['key']}-{match['slot']}"
+        _, name = _parse(token)
         value = await self._bucket.latest(name)
         record = _read(value.body) if value is not None else None
         if value is not None and record is not None and hmac.compare_digest(record.sha256, digest(token).hex()):
@@ -166,6 +157,14 @@ class Sessions:
                 soonest = record.expires_at, slot, value.revision
         assert soonest is not None
         return soonest[1:]
+
+
+def _parse(token: str) -> tuple[str, str]:
+    """The id of the key that a token is of, and the name of the session's record."""
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise _ended()
+    return match["key"], f"session-{match['key']}-{match['slot']}"
 
 
 def _read(body: bytes) -> Session | None:
