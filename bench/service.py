@@ -130,4 +130,8 @@ def memory(root: int) -> dict[str, float]:
 
 def _short(word: str) -> str:
     name = word.rsplit("/", 1)[-1]
-    return "" if word.startswith("-") or name.startswith("python") or name.endswith((".conf", "clew")) else name
+    return (
+        ""
+        if word.startswith("-") or name.startswith("python") or name.endswith((".conf", "clew", "clew_services.cli"))
+        else name
+    )

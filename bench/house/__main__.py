@@ -56,6 +56,8 @@ def _house(root: Path) -> dict[str, tuple[object, list[str]]]:
         "GET /v1/threads/{id}: functions": (len(request.get.functions), sorted(request.get.functions)),
         "GET /v1/threads/{id}: files": _files(request.get),
         "GET /v1/threads/{id}: instructions of Python": _steps(request.get),
+        "POST /v1/threads/{id}/messages: instructions of Python": _steps(request.post_message),
+        "GET /v1/threads/{id}/messages, 20 of them: instructions of Python": _steps(request.get_page),
         "verify --all: files entered": _files(request.verify),
         "verify --all: modules imported": (len(request.verify.imported), sorted(request.verify.imported)),
     }

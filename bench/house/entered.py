@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 import signal
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from bench.http_load import Connections, request_bytes
-from bench.service import KEY, service
+from bench.service import KEY, Service, service
 
 _PROBE: Final = Path(__file__).parent / "probe"
 _BODY: Final = b'{"metadata":{"user":"ada"}}'
+_MESSAGE: Final = b'{"role":"user","content":"How warm is it?"}'
+_PAGE: Final = 20
 _WARM: Final = 20
 """Requests before the one that is looked at."""
 _TIMES: Final = 5
@@ -42,6 +46,8 @@ class Passed(Struct, frozen=True, kw_only=True):
 
     post: Entered
     get: Entered
+    post_message: Entered
+    get_page: Entered
     verify: Entered
 
 
@@ -51,25 +57,50 @@ async def passed(tree: Path) -> Passed:
     with tempfile.TemporaryDirectory(prefix="clew-house-") as folder:
         notes = Path(folder)
         environment = {"PYTHONPATH": str(_PROBE), "CLEW_HOUSE_TREE": str(tree), "CLEW_HOUSE_NOTES": folder}
-        async with service(extra=environment, program=program) as running:
-            connections = Connections(running.host, running.port)
+        async with (
+            service(program=program, data=notes / "data") as running,
+            _api(program, running, environment | {"CLEW_DATA": str(notes / "data")}) as connections,
+        ):
             pid = int((notes / "pid").read_text())
-            try:
-                post = await _request(connections, pid, notes, lambda: request_bytes("POST", "/v1/threads", KEY, _BODY))
-                _, made = await connections.request(request_bytes("POST", "/v1/threads", KEY, _BODY))
-                thread: str = msgspec.json.decode(made)["id"]
-                get = await _request(
-                    connections, pid, notes, lambda: request_bytes("GET", f"/v1/threads/{thread}", KEY)
-                )
-            finally:
-                await connections.close()
+
+            async def watched(method: str, path: str, body: bytes = b"") -> Entered:
+                return await _request(connections, pid, notes, lambda: request_bytes(method, path, KEY, body))
+
+            _, made = await connections.request(request_bytes("POST", "/v1/threads", KEY, _BODY))
+            thread = f"/v1/threads/{msgspec.json.decode(made)['id']}"
+            seen = {
+                "post": await watched("POST", "/v1/threads", _BODY),
+                "get": await watched("GET", thread),
+                "post_message": await watched("POST", f"{thread}/messages", _MESSAGE),
+                "get_page": await watched("GET", f"{thread}/messages?limit={_PAGE}"),
+            }
             arguments = ("verify", "--all", "--nats", running.nats)
             process = await asyncio.create_subprocess_exec(
                 program, *arguments, env={**os.environ, **environment}, stdout=asyncio.subprocess.DEVNULL, cwd=notes
             )
             if code := await process.wait():
                 raise RuntimeError(f"clew {' '.join(arguments)} ended with {code}")
-        return Passed(post=post, get=get, verify=_read(notes))
+        return Passed(**seen, verify=_read(notes))
+
+
+@contextlib.asynccontextmanager
+async def _api(program: Path, running: Service, environment: Mapping[str, str]) -> AsyncIterator[Connections]:
+    """A process with role api and the probe in it: those of ``clew up`` are forked, and load no probe."""
+    settings = {"CLEW_NATS": running.nats, "CLEW_HTTP": "127.0.0.1:0", "CLEW_API_KEYS": f"{KEY}:bench"}
+    process = await asyncio.create_subprocess_exec(
+        program, "serve", "api", env={**os.environ, **settings, **environment}, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        while (found := re.search(rb"ready http ([\d.]+):(\d+)", line := await process.stderr.readline())) is None:
+            if not line:
+                raise RuntimeError(f"clew serve api ended with {await process.wait()}")
+        connections = Connections(found[1].decode(), int(found[2]))
+        yield connections
+        await connections.close()
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def _request(connections: Connections, pid: int, notes: Path, request: Callable[[], bytes]) -> Entered:
