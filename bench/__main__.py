@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.auditing import auditing
+from bench.costs import costs
 from bench.erasing import Erasing, erasing
 from bench.imports import imports
 from bench.items import items
@@ -87,10 +88,10 @@ def main(
         _print_scale(found)
         _write("scale", {"scale": found})
         return
-    lanes, costs, memory = uvloop.run(_all(seconds, threads, commits))
+    lanes, found_costs, memory = uvloop.run(_all(seconds, threads, commits))
     _print(lanes, memory)
-    _print_costs(costs)
-    _save(lanes, costs, memory)
+    _print_costs(found_costs)
+    _save(lanes, found_costs, memory)
 
 
 async def _all(seconds: float, threads: int, commits: int) -> tuple[list[Lane], list[Cost], Mapping[str, float]]:
@@ -100,8 +101,8 @@ async def _all(seconds: float, threads: int, commits: int) -> tuple[list[Lane], 
     lanes.append(await imports(seconds))
     lanes.append(await projecting(threads, 1))
     lanes.append(await projecting(threads // 10, 10))
-    read, costs = await auditing(seconds, commits)
-    return [*lanes, *read], costs, memory
+    read, reading = await auditing(seconds, commits)
+    return [*lanes, *read], [*await costs(seconds), *reading], memory
 
 
 def _print(lanes: list[Lane], memory: Mapping[str, float]) -> None:
@@ -125,11 +126,11 @@ def _print(lanes: list[Lane], memory: Mapping[str, float]) -> None:
         console.print(f"memory  {megabytes:6.0f} MB  {name}", highlight=False)
 
 
-def _print_costs(costs: list[Cost]) -> None:
-    table = Table(title="What reading costs")
+def _print_costs(found: list[Cost]) -> None:
+    table = Table(title="What it costs")
     for column in ("what", "before", "goal", "now"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    for cost in costs:
+    for cost in found:
         table.add_row(cost.name, cost.before, cost.goal, f"{cost.now:,.2f}")
     Console(width=150).print(table)
 
@@ -224,8 +225,8 @@ def _latency(measured: Measured) -> tuple[str, str]:
     return (f"{measured.p50:.1f}", f"{measured.p99:.1f}") if measured.p50 else ("", "")
 
 
-def _save(lanes: list[Lane], costs: list[Cost], memory: Mapping[str, float]) -> None:
-    _write("latest", {"lanes": lanes, "costs": costs, "memory_mb": dict(memory)})
+def _save(lanes: list[Lane], found: list[Cost], memory: Mapping[str, float]) -> None:
+    _write("latest", {"lanes": lanes, "costs": found, "memory_mb": dict(memory)})
 
 
 def _write(name: str, found: Mapping[str, object]) -> None:

@@ -51,7 +51,7 @@ async def _create(nc: Client, seconds: float) -> Lane:
         lambda: closed_loop(publish, workers=64, seconds=seconds),
     )
     name = "create over NATS, fsynced, 64 in flight"
-    return Lane(name=name, clew=ours, raw_name="guarded publish, fsynced", raw=raw, goal=0.7)
+    return Lane(name=name, clew=ours, raw_name="guarded publish, fsynced", raw=raw, goal=0.55)
 
 
 async def streams_like_the_log(nc: Client) -> None:
@@ -82,7 +82,7 @@ async def _get(nc: Client, seconds: float) -> Lane:
         lambda: closed_loop(get, workers=64, seconds=seconds),
         lambda: closed_loop(direct_get, workers=64, seconds=seconds),
     )
-    return Lane(name="get over NATS, strong, 64 in flight", clew=ours, raw_name="direct get", raw=raw, goal=0.5)
+    return Lane(name="get over NATS, strong, 64 in flight", clew=ours, raw_name="direct get", raw=raw, goal=0.7)
 
 
 async def _http(running: Service, nc: Client, seconds: float) -> list[Lane]:

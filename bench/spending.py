@@ -117,13 +117,13 @@ async def _target(stack: contextlib.AsyncExitStack, program: Path | None, second
             length: [(await made(clew, length)).id for _ in range(count)] for length, count in THREADS_BY_LENGTH.items()
         }
     await at_rest(running.pid)
-    return _Target(running, message_loads(nc, threads, seconds))
+    return _Target(running, message_loads(running, nc, threads, seconds))
 
 
 def message_loads(
-    nc: Client, threads: Mapping[int, list[str]], seconds: float
+    running: Service, nc: Client, threads: Mapping[int, list[str]], seconds: float
 ) -> dict[str, Callable[[], Awaitable[Measured]]]:
-    """Messages added, and pages of 20 read, over NATS, 16 in flight, in threads by their length."""
+    """Messages added, and pages of 20 read, 16 in flight, in threads by their length; two of them over HTTP as well."""
 
     def load(
         name: str, subject: str, body: Callable[[str], bytes], some: list[str]
@@ -141,8 +141,18 @@ def message_loads(
     def paged(thread: str) -> bytes:
         return b'{"thread_id":"%s","limit":20}' % thread.encode()
 
+    def over_http(method: str, some: list[str], query: str, body: bytes = b"") -> Callable[[], Awaitable[Measured]]:
+        requests = [request_bytes(method, f"/v1/threads/{each}/messages{query}", KEY, body) for each in some]
+        return lambda: http_load(
+            running.host, running.port, lambda number: requests[number % len(requests)], workers=16, seconds=seconds
+        )
+
     add, page = command_subject("bench", "add_message"), query_subject("bench", "list_messages")
     return {
+        "page of 20 over HTTP, 300 messages": over_http("GET", threads[300], "?limit=20"),
+        "add over HTTP, 10 messages": over_http(
+            "POST", threads[10], "", b'{"role":"user","content":"How warm is it?"}'
+        ),
         **{f"page of 20, {length:,} messages": load("page", page, paged, some) for length, some in threads.items()},
         **{f"add, {length:,} messages": load("add", add, added, some) for length, some in threads.items()},
     }

@@ -39,13 +39,14 @@ class Start(Struct, frozen=True, kw_only=True):
 async def starts(folder: Path) -> list[Start]:
     """One start after each kind of end."""
     await _snapshot(folder)
-    found = [await _start(folder, "a stop", kill=True), await _start(folder, "kill -9 of all processes")]
+    found = [await start(folder, "a stop", kill=True), await start(folder, "kill -9 of all processes")]
     shutil.rmtree(folder / "index")
-    found.append(await _start(folder, "a stop, without an index: from the snapshot"))
+    found.append(await start(folder, "a stop, without an index: from the snapshot"))
     return found
 
 
-async def _start(folder: Path, after: str, *, kill: bool = False) -> Start:
+async def start(folder: Path, after: str, *, kill: bool = False) -> Start:
+    """Start ``clew up`` on a deployment, and stop or ``kill`` it when lists are answered."""
     ports = set(folder.glob("*.ports"))
     began = time.perf_counter()
     seeing = asyncio.create_task(_server(folder, ports, began))
