@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -79,7 +78,6 @@ async def serve_http(
                 proxy_headers=False,
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=math.ceil(patience.idle),
                 timeout_graceful_shutdown=GRACE,
                 ssl_certfile=settings.http_cert or None,
                 ssl_keyfile=settings.http_key or None,

@@ -24,7 +24,7 @@ from clew_services.http.auth import authenticate, check_api_version, check_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import Conditions
-from clew_services.http.protocol import write_whole
+from clew_services.http.protocol import combine_fields, write_whole
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
@@ -174,14 +174,6 @@ class Nowhere(Edge):
         answer = error_responses.invalid_url(scope["method"], scope["path"])
         self.answered(scope["method"], answer.status, 0.0)
         await send_answer(send, answer)
-
-
-def combine_fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The header fields of a request by their names. A field of several lines is one list, as RFC 9110, 5.3 has it."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in lines:
-        fields[name] = value if name not in fields else fields[name] + b", " + value
-    return fields
 
 
 def apply_conditions(scope: Scope, answer: Answer) -> Answer:

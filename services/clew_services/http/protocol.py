@@ -6,7 +6,7 @@ uvicorn reads HTTP with httptools, without such limits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Any, Final, NoReturn
 
@@ -154,20 +154,23 @@ class Connection(HttpToolsProtocol):
         """A field of its head. One that comes after the body, as a trailer, is no header and is dropped."""
         if not self._in_head:
             return
-        if len(self.headers) >= HEAD_FIELDS:
+        headers = self.headers
+        if len(headers) >= HEAD_FIELDS:
             self._end(_large_head())
-        super().on_header(name, value)
+        headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
-        if sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
+        headers = self.headers
+        if sum(map(len, chain.from_iterable(headers))) > HEAD_BYTES:
             self._end(_large_head())
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        fields = combine_fields(headers)
+        hosts = 1 if len(fields) == len(headers) and b"host" in fields else [name for name, _ in headers].count(b"host")
         if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
             self._end(error_responses.envelope(400, f"A request has one header 'Host', and this one has {hosts}."))
-        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if codings not in ([], [b"chunked"]):
+        if fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
             self._end(error_responses.envelope(501, "The only Transfer-Encoding that is understood is 'chunked'."))
+        self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
         super().on_headers_complete()
         self._in_head, self._fruitful = False, True
         # Whoever answers goes by the request's own limit; this is for when nobody does.
@@ -191,11 +194,17 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Wait for what is left of the request, or for the next one."""
-        super().on_response_complete()
-        if not self.cycle.response_complete or (self._arriving and self._in_head):
-            return  # others are answered first, or the next one has begun
-        self._due = self.loop.time() + (self._patience.linger if self._arriving else self._patience.idle)
+        """Go on to the request that waits; or wait for what is left of this one, or for the next one.
+
+        uvicorn sets a timer here for the next request, and cancels it when that begins. ``look`` does without.
+        """
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not (self._arriving and self._in_head):  # otherwise the next one has begun
+            self._due = self.loop.time() + (self._patience.linger if self._arriving else self._patience.idle)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or too much of it."""
@@ -257,6 +266,16 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = False
 
 
+def combine_fields(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The header fields of a request by their names. A field of several lines is one list, as RFC 9110, 5.3 has it."""
+    fields = dict(lines)
+    if len(fields) < len(lines):
+        fields = {}
+        for name, value in lines:
+            fields[name] = value if name not in fields else fields[name] + b", " + value
+    return fields
+
+
 def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
     """Write an answer at once, and return whether that was possible; otherwise it is for ``send``.
 
@@ -267,12 +286,12 @@ def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]],
         return False
     if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
         return False
-    lines = [*cycle.default_headers, *headers]
-    if HEADER_VALUE_RE.search(b"".join([value for _, value in lines])):
+    words = tuple(chain.from_iterable([*cycle.default_headers, *headers]))
+    if HEADER_VALUE_RE.search(b"".join(words)):
         return False  # which uvicorn refuses
     cycle.response_started = cycle.response_complete = True
-    head = b"".join([b"%b: %b\r\n" % line for line in lines])
-    cycle.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body))
+    head = b"%b: %b\r\n" * (len(words) // 2) % words
+    cycle.transport.write(b"".join((STATUS_LINE[status], head, b"\r\n", body)))
     cycle.message_event.set()
     cycle.on_response()
     return True
