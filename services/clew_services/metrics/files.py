@@ -86,12 +86,11 @@ class Files:
         self._process = process
         self._files: dict[str, _File] = {}
         self._failing = False
-        self.lock = Lock()
-        """Must be held while a value changes."""
+        self._lock = Lock()
 
     def cell(self, kind: str, key: str) -> _Cell:
         """The cell of a key in the file of a kind."""
-        with self.lock:
+        with self._lock:
             file = self._files.get(kind)
             if file is None:
                 file = self._files[kind] = _File(self._folder / f"{kind}_{self._process}.db")
@@ -100,7 +99,7 @@ class Files:
     def write(self) -> None:
         """Write changed values. A failure is logged once, and the next call tries again."""
         try:
-            with self.lock:
+            with self._lock:
                 for file in self._files.values():
                     file.write()
         except OSError as fault:
@@ -112,7 +111,10 @@ class Files:
 
 
 def value_class(files: Files) -> type:
-    """The class of prometheus-client's values: each is kept in a cell of ``files``."""
+    """The class of prometheus-client's values: each is kept in a cell of ``files``.
+
+    A value changes in one thread, that of the event loop, and so without a lock. Any thread may read it.
+    """
 
     class Value:
         _multiprocess = True
@@ -133,18 +135,14 @@ def value_class(files: Files) -> type:
             self._cell = files.cell(kind, key)
 
         def inc(self, amount: float) -> None:
-            with files.lock:
-                self._cell.value += amount
-                self._cell.timestamp = 0.0
+            self._cell.value += amount
 
         def set(self, value: float, timestamp: float | None = None) -> None:
-            with files.lock:
-                self._cell.value = value
-                self._cell.timestamp = timestamp or 0.0
+            self._cell.value = value
+            self._cell.timestamp = timestamp or 0.0
 
         def get(self) -> float:
-            with files.lock:
-                return self._cell.value
+            return self._cell.value
 
         def set_exemplar(self, _: object) -> None:
             """Exemplars are not kept."""

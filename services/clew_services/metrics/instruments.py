@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -14,6 +15,15 @@ from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
 from clew_services.observer import Answered, Handled, Observer, Projected
 from clew_services.version import clew_version
+
+
+class _Histogram(Histogram):
+    """A histogram that finds the bucket of a value at once, and takes no exemplars."""
+
+    def observe(self, amount: float, exemplar: Mapping[str, str] | None = None) -> None:  # noqa: ARG002 - as above
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+
 
 M = TypeVar("M", Counter, Histogram)
 
@@ -75,10 +85,13 @@ class Instruments(Observer):
 
     def route(self, path: str) -> Answered:
         """A function that counts and times the answers of one route."""
-        bound = _bind(self._http)
+
+        @cache
+        def child(method: str, status: int) -> Histogram:
+            return self._http.labels(path, method, str(status))
 
         def answered(method: str, status: int, seconds: float) -> None:
-            bound(path, method if method in METHODS else "other", str(status)).observe(seconds)
+            child(method if method in METHODS else "other", status).observe(seconds)
 
         return answered
 
@@ -102,7 +115,7 @@ class Instruments(Observer):
         return Gauge(metric.name, metric.help, metric.labels, registry=self.registry, multiprocess_mode=metric.over)
 
     def _histogram(self, metric: Metric) -> Histogram:
-        return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets)
+        return _Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets)
 
 
 def _bind(metric: M) -> Callable[..., M]:
