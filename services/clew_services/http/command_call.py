@@ -93,6 +93,8 @@ def trace(headers: Mapping[bytes, bytes]) -> str | None:
     return text if is_traceparent(text) else None
 
 
+_OF_COMMANDS: Final = frozenset({b"idempotency-key", b"if-match", b"clew-actor", b"clew-reason"})
+"""The headers that say something of a command."""
 _HEADERS: Final = {
     "id": "Idempotency-Key",
     "expected_version": "If-Match",
@@ -138,15 +140,8 @@ class CommandCall:
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
-        # A list of threads, in which one is created, has no version.
-        expected = None if isinstance(command, CreateThread | ForkThread) else call.conditions.expected_version
-        command = replace(
-            command,
-            id=command_id(call.headers),
-            expected_version=expected,
-            actor=actor(call.headers),
-            reason=reason(call.headers, code=isinstance(command, ErasureCommand)) or command.reason,
-        )
+        if not _OF_COMMANDS.isdisjoint(call.headers):
+            command = _complete(call, command)
         rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None
         outcome = await (
@@ -187,8 +182,21 @@ class CommandCall:
             raise named from fault
 
 
+def _complete(call: Call, command: Command) -> Command:
+    """A command with what the headers of its call say of it."""
+    # A list of threads, in which one is created, has no version.
+    expected = None if isinstance(command, CreateThread | ForkThread) else call.conditions.expected_version
+    return replace(
+        command,
+        id=command_id(call.headers),
+        expected_version=expected,
+        actor=actor(call.headers),
+        reason=reason(call.headers, code=isinstance(command, ErasureCommand)) or command.reason,
+    )
+
+
 def _condition(call: Call, command: Command) -> Callable[[int], None] | None:
-    if call.conditions == NO_CONDITIONS:
+    if call.conditions is NO_CONDITIONS:
         return None
     thread = TENANT if isinstance(command, TenantCommand) else command.thread_id
     if thread is None:

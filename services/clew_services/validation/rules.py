@@ -86,18 +86,20 @@ def check_command(command: Command) -> None:
     """
     if command.expected_version is not None and command.expected_version > GREATEST_VERSION:
         raise error_texts.above_maximum("expected_version", GREATEST_VERSION, command.expected_version)
-    # The types say nearly everything: most commands have no rule here.
-    if isinstance(command, CreateThread):
-        check_resources(command.tool_resources)
-        own = command.thread_id
-        if command.kind == "conversation" and own is not None and not ids.is_conversation_id(own):
-            raise error_texts.wrong_prefix("thread_id", own, "conv_")
-    if isinstance(command, UpdateThread | UpdateMessage):
-        check_whole_or_patch(command.metadata, command.patch)
-    if isinstance(command, SetRetention):
-        check_retention(command)
-    if isinstance(command, PlaceStandingHold):
-        check_conditions(command.where)
+    match command:
+        case CreateThread():
+            check_resources(command.tool_resources)
+            own = command.thread_id
+            if command.kind == "conversation" and own is not None and not ids.is_conversation_id(own):
+                raise error_texts.wrong_prefix("thread_id", own, "conv_")
+        case UpdateThread() | UpdateMessage():
+            check_whole_or_patch(command.metadata, command.patch)
+        case SetRetention():
+            check_retention(command)
+        case PlaceStandingHold():
+            check_conditions(command.where)
+        case _:
+            pass  # The types say nearly everything: most commands have no rule here.
 
 
 def check_moment(query: GetStateAt) -> None:
