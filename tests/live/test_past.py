@@ -25,7 +25,7 @@ from clew_projections.audit.diff import difference
 from clew_projections.audit.moments import NOW, moment
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_queries
-from clew_services.http.auth import required_scopes
+from clew_services.http.auth import parse_query, required_scopes
 from clew_services.queries import past
 from support.asgi import IN, Answered, call
 from support.commits import CREATED, NOON, body_of, commit, store
@@ -310,10 +310,10 @@ async def test_other_tenants_and_strangers_learn_nothing(clew: Clew, messages) -
 
 def test_the_past_takes_the_scope_audit_however_it_is_written() -> None:
     for query in (b"as_of=3", b"limit=3&as_of=", b"as%5Fof=3", b"as_o%66=3", b"x=1&as_of"):
-        assert required_scopes(BY_NAME["get_thread"], query) == ("audit",)
+        assert required_scopes(BY_NAME["get_thread"], parse_query(query)) == ("audit",)
     for query in (b"", b"limit=3", b"after=as_of", b"as_off=1"):
-        assert required_scopes(BY_NAME["get_thread"], query) == ("read",)
-    assert required_scopes(BY_NAME["update_thread"], b"as_of=3") == ("write",)
+        assert required_scopes(BY_NAME["get_thread"], parse_query(query)) == ("read",)
+    assert required_scopes(BY_NAME["update_thread"], parse_query(b"as_of=3")) == ("write",)
 
 
 async def test_a_commit_of_a_later_version_is_named_at_every_door(clew: Clew) -> None:

@@ -12,7 +12,7 @@ import pytest
 from clew_events.errors import Invalid
 from clew_events.ids import ACTOR_PATTERN
 from clew_services.api_keys import SCOPES
-from clew_services.api_keys.holders import Holder, Keys
+from clew_services.api_keys.holders import REMEMBERED, Holder, Keys
 from clew_services.api_keys.key_bucket import id_of, is_id, issue_key, read
 
 STORED = (
@@ -114,10 +114,21 @@ def test_a_key_that_was_shut_out_opens_nothing_until_it_is_let_in_again() -> Non
     digest = hashlib.sha256(b"some-key").digest()
     assert keys.holder("some-key") is None
     keys.admit(digest, holder)
-    assert keys.holder("some-key") == holder
+    assert keys.holder("some-key", b"Bearer some-key") == keys.recall(b"Bearer some-key") == holder
     keys.shut_out(digest)
     keys.shut_out(digest)
-    assert keys.holder("some-key") is None
+    assert keys.holder("some-key") is keys.recall(b"Bearer some-key") is None
+    keys.admit(digest, holder._replace(scopes=frozenset({"read"})))
+    assert keys.recall(b"Bearer some-key") == keys.holder("some-key") != holder
+
+
+def test_what_is_remembered_of_a_header_is_bounded_and_does_not_show_the_key() -> None:
+    keys = Keys.parse("first-key-of-ours:acme")
+    for spaces in range(REMEMBERED + 1):
+        assert keys.holder("first-key-of-ours", b"Bearer first-key-of-ours" + b" " * spaces) is not None
+    assert keys.recall(b"Bearer first-key-of-ours") is None
+    assert keys.recall(b"Bearer first-key-of-ours" + b" " * REMEMBERED) == keys.holder("first-key-of-ours")
+    assert "first-key-of-ours" not in repr(vars(keys))
 
 
 def test_the_keys_in_use_are_told_once_each_and_strangers_are_not_told() -> None:

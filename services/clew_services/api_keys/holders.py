@@ -19,6 +19,8 @@ ID_LENGTH: Final = 16
 """Hex digits of a key's digest that are its id."""
 SHORTEST: Final = 16
 """The fewest characters of a key: what is shorter can be guessed."""
+REMEMBERED: Final = 1024
+"""Headers of which it is known which key they show. When there are more, all are forgotten."""
 _KEY: Final = re.compile(r"[!-+\--~]+")  # visible ASCII without the comma
 
 
@@ -39,8 +41,8 @@ class Holder(NamedTuple):
 class Keys:
     """API keys and their holders: configured keys, and issued keys that are not revoked.
 
-    Only SHA-256 digests are kept, and a key is looked up by its digest, so the time of a lookup discloses nothing about
-    the valid keys.
+    Only SHA-256 digests are kept, of keys and of headers that show them, and a key is looked up by its digest, so the
+    time of a lookup discloses nothing about the valid keys.
     """
 
     def __init__(self, tenants: Mapping[str, str] | None = None) -> None:
@@ -48,6 +50,7 @@ class Keys:
         self._holders = dict(self._configured)
         self._by_id = {holder.key: key_digest for key_digest, holder in self._configured.items()}
         self._used: set[bytes] = set()
+        self._shown: dict[bytes, bytes] = {}
         self.sessions: dict[str, tuple[str, datetime]] = {}
         """What is known of sessions, by the names of their records: the token's SHA-256, and until when it is good."""
 
@@ -72,12 +75,27 @@ class Keys:
             tenants[key] = tenant
         return cls(tenants)
 
-    def holder(self, key: str) -> Holder | None:
-        """The holder of a key, or ``None`` if the key is not valid."""
+    def holder(self, key: str, shown: bytes | None = None) -> Holder | None:
+        """The holder of a key, or ``None`` if the key is not valid.
+
+        By which header a valid key was ``shown`` is remembered for :meth:`recall`.
+        """
         key_digest = digest(key)
         holder = self._holders.get(key_digest)
         if holder is not None:
             self._used.add(key_digest)
+            if shown is not None:
+                if len(self._shown) >= REMEMBERED:
+                    self._shown.clear()
+                self._shown[hashlib.sha256(shown).digest()] = key_digest
+        return holder
+
+    def recall(self, shown: bytes) -> Holder | None:
+        """The holder of a key that was shown before by the same header, if it is still valid."""
+        key_digest = self._shown.get(hashlib.sha256(shown).digest())
+        if key_digest is None or (holder := self._holders.get(key_digest)) is None:
+            return None
+        self._used.add(key_digest)
         return holder
 
     def holder_of(self, key_id: str) -> Holder | None:

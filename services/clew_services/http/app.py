@@ -137,5 +137,5 @@ def open_doors(*answering: object) -> dict[str, dict[str, Door]]:
         functions = [getattr(each, route.name) for each in answering if hasattr(each, route.name)]
         if len(functions) != 1:
             raise LookupError(f"the route {route.name!r} is answered by {len(functions)} methods, not by one")
-        doors.setdefault(route.path, {})[route.method] = Door(functions[0], operation, route)
+        doors.setdefault(route.path, {})[route.method] = Door.of(functions[0], operation, route)
     return doors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from clew_services.api_keys import Holder, Keys, KeyScope
 from clew_services.http.error_responses import no_key, wrong_key
 
 _SPOKEN: Final = "assistants=v2"
+_SPOKEN_ALONE: Final = _SPOKEN.encode()
 _DEPRECATED: Final = "assistants=v1"
 _BARE_VERSION: Final = re.compile(r"v\d{1,8}", re.ASCII)
 
@@ -24,22 +25,31 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
     Raises:
         Unauthorized: there is no key, or nobody was given that one.
     """
-    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    shown = headers.get(b"authorization", b"")
+    scheme, _, key = shown.decode("latin-1").partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         raise no_key()
-    holder = keys.holder(key)
+    holder = keys.holder(key, shown)
     if holder is None:
         raise wrong_key(key)
     return holder
 
 
-def required_scopes(operation: Operation, query_string: bytes) -> tuple[KeyScope, ...]:
-    """The scopes of which a request needs one: with ``as_of``, reading takes ``audit``."""
-    if operation.scope != "read" or not query_string:
-        return operation.scopes
-    said = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
-    return ("audit",) if any(name == "as_of" for name, _ in said) else operation.scopes
+def parse_query(query_string: bytes) -> list[tuple[str, str]]:
+    """The parameters of a query string, in their order."""
+    text = query_string.decode("latin-1")
+    if "%" in text or "+" in text:
+        return parse_qsl(text, keep_blank_values=True)
+    pairs = [part.partition("=") for part in text.split("&") if part]
+    return [(name, value) for name, _, value in pairs]
+
+
+def required_scopes(operation: Operation, asked: Iterable[tuple[str, str]]) -> tuple[KeyScope, ...]:
+    """The scopes of which a request needs one: with ``as_of`` in its query string, reading takes ``audit``."""
+    if operation.scope == "read" and any(name == "as_of" for name, _ in asked):
+        return ("audit",)
+    return operation.scopes
 
 
 def check_scope(holder: Holder, *needed: KeyScope) -> None:
@@ -62,7 +72,7 @@ def check_api_version(headers: Mapping[bytes, bytes]) -> None:
         Invalid: it asks for something else.
     """
     header = headers.get(b"openai-beta")
-    if header is None:
+    if header is None or header == _SPOKEN_ALONE:
         return
     asked = header.decode("latin-1").strip()
     betas = {beta.strip() for beta in asked.split(",")}

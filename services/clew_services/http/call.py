@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import inspect
-from starlette.types import Scope
 
 from clew_events import error_texts, ids
 from clew_events.errors import Invalid
@@ -40,21 +39,18 @@ class Call:
 
     __slots__ = ("_intake", "_route", "_said", "_scope", "conditions", "headers", "holder")
 
-    def __init__(
-        self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder, route: HttpRoute
-    ) -> None:
-        self.headers = headers
+    def __init__(self, intake: Intake, holder: Holder, route: HttpRoute, asked: Sequence[tuple[str, str]]) -> None:
+        self.headers = intake.headers
         self.holder = holder
         self.conditions = NO_CONDITIONS
-        self._scope = scope
+        self._scope = intake.scope
         self._intake = intake
         self._route = route
-        self._said: list[tuple[str, str]] = []
-        if scope["query_string"]:
-            said = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self._said = asked
+        if asked:
             lists = _parameters(route.form).lists if route.form is not None else ()
             self._said = [
-                (f"{name}[]" if f"{name}[]" in lists else name, text) for name, text in said if name != _API_VERSION
+                (f"{name}[]" if f"{name}[]" in lists else name, text) for name, text in asked if name != _API_VERSION
             ]
 
     def check(self) -> None:

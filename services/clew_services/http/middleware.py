@@ -17,15 +17,15 @@ from starlette.types import Receive, Scope, Send
 
 from clew_events.errors import ClewError, Conflict, Invalid, Unauthorized, Unavailable
 from clew_events.operations import HttpRoute, Operation
-from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys import Holder, Keys, KeyScope
 from clew_services.api_keys.sessions import ENDED, Sessions
 from clew_services.http import error_responses
-from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scopes
+from clew_services.http.auth import authenticate, check_api_version, check_scope, parse_query, required_scopes
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
-from clew_services.http.preconditions import Conditions
+from clew_services.http.preconditions import NO_CONDITIONS, Conditions
 from clew_services.http.protocol import combine_fields, write_whole
-from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
+from clew_services.http.request_body import CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
 from clew_services.http.session_cookie import check_origin, session_token
@@ -56,6 +56,13 @@ class Door(NamedTuple):
     respond: Respond
     operation: Operation
     route: HttpRoute
+    scopes: tuple[KeyScope, ...]
+    versioned: bool
+
+    @classmethod
+    def of(cls, respond: Respond, operation: Operation, route: HttpRoute) -> Door:
+        """A door of the table of operations; what it asks of every request is found out once."""
+        return cls(respond, operation, route, operation.scopes, route.versioned)
 
 
 class Admission(NamedTuple):
@@ -82,25 +89,27 @@ class Doorway(Edge):
         started = time.perf_counter_ns()
         request_id = _request_id()
         headers = combine_fields(scope["headers"])
-        due: float | None = scope.get("extensions", {}).get(BODY_DUE, {}).get("at")
-        intake = Intake(headers, receive, self._max_body, due)
+        intake = Intake(scope, headers, receive, self._max_body)
         holder: Holder | None = None
         try:
             door = self._doors.get(scope["method"])
             if door is None:
                 answer = _not_allowed(scope, self._allow)
             else:
-                holder = await self._authenticate(scope, headers)
+                holder = self._keys.recall(headers.get(b"authorization", b""))
+                if holder is None:
+                    holder = await self._authenticate(scope, headers)
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
-                    check_scope(holder, *required_scopes(door.operation, scope["query_string"]))
-                    if door.route.versioned:
+                    asked = parse_query(scope["query_string"]) if scope["query_string"] else ()
+                    check_scope(holder, *(required_scopes(door.operation, asked) if asked else door.scopes))
+                    if door.versioned:
                         check_api_version(headers)
-                    call = Call(scope, headers, intake, holder, door.route)
+                    call = Call(intake, holder, door.route, asked)
                     call.check()
                     answer = await door.respond(call)
-                    if door.route.method == "GET":
+                    if door.route.method == "GET" and call.conditions is not NO_CONDITIONS:
                         answer = await _apply_conditions(call, answer)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
             answer = _instead(fault, request_id, scope, headers)
@@ -211,7 +220,7 @@ def _request_id_of(request_id: str) -> tuple[bytes, bytes]:
 
 def _request_id() -> str:
     # Unique is enough, nothing is kept secret by it: so no system call for each request.
-    return f"req_{_IDS.getrandbits(128):032x}"
+    return f"req_{_IDS.getrandbits(128).to_bytes(16).hex()}"
 
 
 def _not_allowed(scope: Scope, allow: bytes) -> Answer:

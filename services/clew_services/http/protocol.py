@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Any, Final, NoReturn
 
+from httptools import parse_url
 from msgspec import Struct
 from starlette.types import Send
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import (
-    HEADER_VALUE_RE,
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
@@ -36,6 +36,8 @@ LINGER_BYTES: Final = 64 * 1024 * 1024
 """Bytes of a body that are still taken in, and dropped, after the request was answered without them."""
 LEAST: Final = 16 * 1024
 """Bytes of an answer that a caller takes within ``Patience.answer``, if there are so many."""
+_CONTROL: Final = bytes({*range(32), 127} - {9})
+"""Control characters, of which a header may have the tab alone."""
 
 
 class Patience(Struct, frozen=True, kw_only=True):
@@ -170,11 +172,41 @@ class Connection(HttpToolsProtocol):
             self._end(error_responses.envelope(400, f"A request has one header 'Host', and this one has {hosts}."))
         if fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
             self._end(error_responses.envelope(501, "The only Transfer-Encoding that is understood is 'chunked'."))
-        self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
-        super().on_headers_complete()
+        self._begin(expected=fields.get(b"expect", b"").lower() == b"100-continue")
         self._in_head, self._fruitful = False, True
         # Whoever answers goes by the request's own limit; this is for when nobody does.
         self._due = self._began + self._patience.request + self._patience.linger
+
+    def _begin(self, *, expected: bool) -> None:
+        """Answer the request, or have it wait for those before it; ``expected`` if it waits to be told to go on.
+
+        uvicorn does the same, and looks for what is not used here: web sockets, a root path, a limit of its own.
+        """
+        url, version, scope = parse_url(self.url), self.parser.get_http_version(), self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["raw_path"] = url.path
+        scope["path"] = url.path.decode("ascii")
+        scope["query_string"] = url.query or b""
+        answered = self._is_answered  # whatever came before
+        self.cycle = RequestResponseCycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            expected,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if answered:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         """Some of its body is there."""
@@ -286,11 +318,11 @@ def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]],
         return False
     if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
         return False
-    words = tuple(chain.from_iterable([*cycle.default_headers, *headers]))
-    if HEADER_VALUE_RE.search(b"".join(words)):
-        return False  # which uvicorn refuses
+    lines = [*cycle.default_headers, *headers]
+    head = b"%b: %b\r\n" * len(lines) % tuple(chain.from_iterable(lines))
+    if len(head.translate(None, _CONTROL)) + 2 * len(lines) != len(head):
+        return False  # there are more than those that end lines: uvicorn refuses that
     cycle.response_started = cycle.response_complete = True
-    head = b"%b: %b\r\n" * (len(words) // 2) % words
     cycle.transport.write(b"".join((STATUS_LINE[status], head, b"\r\n", body)))
     cycle.message_event.set()
     cycle.on_response()

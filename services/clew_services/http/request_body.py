@@ -7,12 +7,14 @@ import contextlib
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from clew_events import error_texts
 from clew_events.errors import TooLarge
 
 _JSON: Final = "application/json"
+_JSON_TYPE: Final = _JSON.encode()
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 BODY_DUE: Final = "clew.body_due"
 """The ASGI extension that says at what time of the loop's clock (``at``) a request's body has to be there.
@@ -46,6 +48,8 @@ def check_body_form(headers: Mapping[bytes, bytes]) -> None:
         Invalid: it is said to be of another media type.
         UnsupportedBody: it is said to be coded otherwise.
     """
+    if b"content-encoding" not in headers and headers.get(b"content-type", _JSON_TYPE) == _JSON_TYPE:
+        return
     coding = headers.get(b"content-encoding", b"").decode("latin-1").strip()
     if coding.lower() not in {"", "identity"}:
         raise UnsupportedBody(
@@ -71,16 +75,16 @@ def check_body_form(headers: Mapping[bytes, bytes]) -> None:
 class Intake:
     """The body of one request. Of one that is too long no more than ``most`` bytes are ever held.
 
-    It has to be there by ``due``, by the loop's clock, if that is given.
+    It has to be there by the time that the ``scope`` says, if it says one; see :data:`BODY_DUE`.
     """
 
-    __slots__ = ("_body", "_due", "_headers", "_more", "_most", "_receive")
+    __slots__ = ("_body", "_more", "_most", "_receive", "headers", "scope")
 
-    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, most: int, due: float | None = None) -> None:
-        self._headers = headers
+    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, most: int) -> None:
+        self.scope = scope
+        self.headers = headers
         self._receive = receive
         self._most = most
-        self._due = due
         self._body: bytes | None = None
         self._more = True
 
@@ -94,26 +98,33 @@ class Intake:
         """
         if self._body is not None:
             return self._body
-        announced = self._headers.get(b"content-length", b"")
+        announced = self.headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._most:
             raise self._too_large()
-        try:
-            async with contextlib.nullcontext() if self._due is None else asyncio.timeout_at(self._due):
-                body = bytearray(await self._chunk())
-                while self._more and len(body) <= self._most:
-                    body += await self._chunk()
-        except TimeoutError:
-            raise CallerSlow from None
+        body = _take_whole(self._receive)
+        if body is None:
+            body = await self._gather()
         if len(body) > self._most:
             raise self._too_large()
-        self._body = bytes(body)
-        return self._body
+        self._body = body
+        return body
 
     async def left(self) -> None:
         """Wait until the caller is gone. Nothing else may be asked of this body until then."""
         with contextlib.suppress(Incomplete):
             while True:
                 await self._chunk()
+
+    async def _gather(self) -> bytes:
+        due: float | None = self.scope.get("extensions", {}).get(BODY_DUE, {}).get("at")
+        try:
+            async with contextlib.nullcontext() if due is None else asyncio.timeout_at(due):
+                body = bytearray(await self._chunk())
+                while self._more and len(body) <= self._most:
+                    body += await self._chunk()
+        except TimeoutError:
+            raise CallerSlow from None
+        return bytes(body)
 
     async def _chunk(self) -> bytes:
         message = await self._receive()
@@ -126,3 +137,15 @@ class Intake:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"Request body is too large: at most {self._most} bytes are taken.")
+
+
+def _take_whole(receive: Receive) -> bytes | None:
+    """The body, if all of it is there already; otherwise it is for ``receive``, which waits and copies."""
+    cycle = getattr(receive, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.more_body or cycle.waiting_for_100_continue:
+        return None
+    if cycle.disconnected or cycle.response_complete:
+        return None
+    cycle.flow.resume_reading()
+    body, cycle.body = bytes(cycle.body), bytearray()
+    return body

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from starlette.types import Send
 
 from clew_events.commit import Position
 from clew_events.errors import Unauthorized
-from clew_services.http.request_body import Intake
+
+if TYPE_CHECKING:
+    from clew_services.http.request_body import Intake
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
