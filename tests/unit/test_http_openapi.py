@@ -25,7 +25,7 @@ from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, HttpRou
 from clew_services.api_keys import Keys
 from clew_services.http import routes as route_modules
 from clew_services.http.api_page import render, type_text
-from clew_services.http.app import open_doors, routes
+from clew_services.http.app import Paths, open_doors, routes
 from clew_services.http.call import Call
 from clew_services.http.middleware import Doorway
 from clew_services.http.openapi import document
@@ -33,7 +33,7 @@ from clew_services.http.responses import Answer, json_answer
 from clew_services.http.routes.threads import Threads
 from clew_services.settings import Settings
 from clew_services.version import clew_version
-from support.asgi import ID, Parts, call
+from support.asgi import ID, NAMED, Parts, call
 
 
 def references(node: object) -> Iterator[str]:
@@ -72,6 +72,25 @@ def test_every_route_is_described_and_every_description_is_routed():
         elif route.path in {"/healthz", "/readyz"}:
             routed.add((route.path, "get"))
     assert described == routed
+
+
+def test_what_is_at_a_path_is_found_as_starlettes_router_finds_it():
+    everywhere, paths = routes(Parts(), Keys({}), Settings()), Paths()
+    for route in everywhere:
+        paths.add(route.path, route.app)
+    known = [route.path.format(**NAMED) for route in everywhere]
+    for path in (
+        *known,
+        *(f"{path}/" for path in known),
+        *(f"{path}/messages" for path in known),
+        "/v1/threads//fork",
+        "",
+        "/v1",
+    ):
+        matches = [route.matches({"type": "http", "path": path})[1] for route in everywhere]
+        first = next((match for match in matches if match), None)
+        expected = (first["endpoint"], first["path_params"]) if first is not None else None
+        assert paths.find(path) == expected, path
 
 
 def test_a_route_that_no_method_answers_is_seen_at_once():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from msgspec import Struct
-from starlette.routing import Route, Router
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clew_events.operations import http_routes
@@ -78,19 +79,67 @@ def create_app(clew: ApiParts, keys: Keys, settings: Settings, metrics: Show | N
         everywhere.append(Route("/metrics", Window(metrics)))
     elsewhere = Nowhere()
     elsewhere.answered = clew.observer.route(ELSEWHERE)
+    paths = Paths()
     for route in everywhere:
         if isinstance(route.endpoint, Edge):
             route.endpoint.answered = clew.observer.route(route.path)
-        route.app = clew.tracing.route(route.app, route.path)
-    router = Router(everywhere, redirect_slashes=False, default=elsewhere)
+        paths.add(route.path, clew.tracing.route(route.app, route.path))
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            # Paths are matched as they were sent: an id with an encoded slash is one segment, not two.
-            scope["path"] = scope["raw_path"].decode("latin-1")
-        await router(scope, receive, send)
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http":
+            return elsewhere(scope, receive, send)
+        # Paths are matched as they were sent: an id with an encoded slash is one segment, not two.
+        path = scope["path"] = scope["raw_path"].decode("latin-1")
+        there, scope["path_params"] = paths.find(path) or (elsewhere, {})
+        return there(scope, receive, send)
 
     return app
+
+
+class Paths:
+    """What there is at each path. A segment in braces stands for any that is not empty, and what it is called is said.
+
+    A path without such segments is found before one with them. Starlette's router tries one route after another.
+    """
+
+    def __init__(self) -> None:
+        self._exact: dict[str, ASGIApp] = {}
+        self._open: dict[int, list[_Shape]] = {}
+
+    def add(self, path: str, app: ASGIApp) -> None:
+        """Have an application answer at ``path``."""
+        segments = path.split("/")
+        variable = tuple(place for place, segment in enumerate(segments) if segment.startswith("{"))
+        if not variable:
+            self._exact[path] = app
+            return
+        shapes = self._open.setdefault(len(segments), [])
+        shape = next((shape for shape in shapes if shape.variable == variable), None)
+        if shape is None:
+            fixed = itemgetter(*(place for place in range(len(segments)) if place not in variable))
+            shape = _Shape(variable, fixed, {})
+            shapes.append(shape)
+        shape.apps[shape.fixed(segments)] = app, tuple(segments[place].strip("{}") for place in variable)
+
+    def find(self, path: str) -> tuple[ASGIApp, dict[str, str]] | None:
+        """What answers at a path, and its variable segments by their names; ``None`` if there is nothing."""
+        if (app := self._exact.get(path)) is not None:
+            return app, {}
+        segments = path.split("/")
+        for variable, fixed, apps in self._open.get(len(segments), ()):
+            if (found := apps.get(fixed(segments))) is not None:
+                values = [segments[place] for place in variable]
+                if all(values):
+                    return found[0], dict(zip(found[1], values, strict=True))
+        return None
+
+
+class _Shape(NamedTuple):
+    """Which segments of a path are ``variable``, and what is there by its other segments, with the variables' names."""
+
+    variable: tuple[int, ...]
+    fixed: Callable[[list[str]], object]
+    apps: dict[object, tuple[ASGIApp, tuple[str, ...]]]
 
 
 def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
