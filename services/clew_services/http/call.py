@@ -61,7 +61,8 @@ class Call:
                 a condition is none.
             UnsupportedBody: the body is said to be coded otherwise than in UTF-8.
         """
-        self.conditions = Conditions.parse(self.headers)
+        if b"if-match" in self.headers or b"if-none-match" in self.headers:
+            self.conditions = Conditions.parse(self.headers)
         known = _parameters(self._route.form).names if self._said and self._route.form is not None else ()
         for name, _ in self._said:
             if name not in known:

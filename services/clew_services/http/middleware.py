@@ -87,12 +87,12 @@ class Doorway(Edge):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter_ns()
-        request_id = _request_id()
+        request_id, method, query_string = _request_id(), scope["method"], scope["query_string"]
         headers = combine_fields(scope["headers"])
         intake = Intake(scope, headers, receive, self._max_body)
         holder: Holder | None = None
         try:
-            door = self._doors.get(scope["method"])
+            door = self._doors.get(method)
             if door is None:
                 answer = _not_allowed(scope, self._allow)
             else:
@@ -102,7 +102,7 @@ class Doorway(Edge):
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
-                    asked = parse_query(scope["query_string"]) if scope["query_string"] else ()
+                    asked = parse_query(query_string) if query_string else ()
                     check_scope(holder, *(required_scopes(door.operation, asked) if asked else door.scopes))
                     if door.versioned:
                         check_api_version(headers)
@@ -114,12 +114,12 @@ class Doorway(Edge):
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
             answer = _instead(fault, request_id, scope, headers)
         spent = time.perf_counter_ns() - started
-        self.answered(scope["method"], answer.status, spent / 1e9)
+        self.answered(method, answer.status, spent / 1e9)
         common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % (spent // 1_000_000)))
         if holder is not None:
             tenant = holder.tenant.encode()
             common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
-        if answer.chunks is None or scope["method"] == "HEAD":
+        if answer.chunks is None or method == "HEAD":
             await send_answer(send, answer, request_id, common)
         else:
             await stream_response(

@@ -45,8 +45,6 @@ class Conditions(NamedTuple):
         Raises:
             Invalid: one of them is no list of entity tags.
         """
-        if b"if-match" not in headers and b"if-none-match" not in headers:
-            return NO_CONDITIONS
         return cls(_entity_tags(headers, b"if-match"), _entity_tags(headers, b"if-none-match"))
 
     @property

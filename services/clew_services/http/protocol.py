@@ -14,6 +14,7 @@ from httptools import parse_url
 from msgspec import Struct
 from starlette.types import Send
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -148,9 +149,7 @@ class Connection(HttpToolsProtocol):
         self._dropped = 0
         self._began = self.loop.time()
         self._due = self._began + self._patience.head
-        super().on_message_begin()
-        self._due_of_body = {"at": self._began + self._patience.request}
-        self.scope["extensions"] = {BODY_DUE: self._due_of_body}
+        self.url, self.headers = b"", []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of its head. One that comes after the body, as a trailer, is no header and is dropped."""
@@ -182,47 +181,72 @@ class Connection(HttpToolsProtocol):
 
         uvicorn does the same, and looks for what is not used here: web sockets, a root path, a limit of its own.
         """
-        url, version, scope = parse_url(self.url), self.parser.get_http_version(), self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["raw_path"] = url.path
-        scope["path"] = url.path.decode("ascii")
-        scope["query_string"] = url.query or b""
+        url, version = parse_url(self.url), self.parser.get_http_version()
+        self._due_of_body = {"at": self._began + self._patience.request}
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "path": url.path.decode("ascii"),
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+            "extensions": {BODY_DUE: self._due_of_body},
+        }
         answered = self._is_answered  # whatever came before
         self.cycle = RequestResponseCycle(
-            scope,
-            self.transport,
-            self.flow,
-            self.logger,
-            self.access_logger,
-            self.access_log,
-            self.server_state.default_headers,
-            asyncio.Event(),
-            expected,
-            version != "1.0" and self.parser.should_keep_alive(),
-            self.on_response_complete,
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=expected,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
         )
         if answered:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start(self.cycle)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
+    def _start(self, cycle: RequestResponseCycle) -> None:
+        task = self.loop.create_task(cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
     def on_body(self, body: bytes) -> None:
         """Some of its body is there."""
         self._fruitful = True
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """It is whole."""
         self._arriving, self._in_head, self._fruitful = False, True, True
         self._due_of_body["at"] = None
-        super().on_message_complete()
-        answered = self.cycle.response_complete
-        self._due = self.loop.time() + self._patience.idle if answered else float("inf")
+        cycle = self.cycle
+        if cycle.response_complete:
+            self._due = self.loop.time() + self._patience.idle
+        else:
+            self._due = float("inf")
+            cycle.more_body = False
+            cycle.message_event.set()
         if not self.parser.should_keep_alive():  # which a trailer can say as well, and nothing is parsed after it
-            self.cycle.keep_alive = False
-            if answered:
+            cycle.keep_alive = False
+            if cycle.response_complete:
                 self.transport.close()
 
     def on_response_complete(self) -> None:
@@ -234,7 +258,7 @@ class Connection(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._start(self.pipeline.pop()[0])
         elif not (self._arriving and self._in_head):  # otherwise the next one has begun
             self._due = self.loop.time() + (self._patience.linger if self._arriving else self._patience.idle)
 

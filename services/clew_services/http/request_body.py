@@ -147,5 +147,6 @@ def _take_whole(receive: Receive) -> bytes | None:
     if cycle.disconnected or cycle.response_complete:
         return None
     cycle.flow.resume_reading()
+    cycle.message_event.clear()
     body, cycle.body = bytes(cycle.body), bytearray()
     return body
