@@ -119,27 +119,28 @@ class Paths:
             fixed = itemgetter(*(place for place in range(len(segments)) if place not in variable))
             shape = _Shape(variable, fixed, {})
             shapes.append(shape)
-        shape.apps[shape.fixed(segments)] = app, tuple(segments[place].strip("{}") for place in variable)
+        shape.apps[shape.fixed(segments)] = app, tuple((segments[place].strip("{}"), place) for place in variable)
 
     def find(self, path: str) -> tuple[ASGIApp, dict[str, str]] | None:
         """What answers at a path, and its variable segments by their names; ``None`` if there is nothing."""
         if (app := self._exact.get(path)) is not None:
             return app, {}
         segments = path.split("/")
-        for variable, fixed, apps in self._open.get(len(segments), ()):
+        for _, fixed, apps in self._open.get(len(segments), ()):
             if (found := apps.get(fixed(segments))) is not None:
-                values = [segments[place] for place in variable]
-                if all(values):
-                    return found[0], dict(zip(found[1], values, strict=True))
+                app, names = found
+                params = {name: segments[place] for name, place in names}
+                if all(params.values()):
+                    return app, params
         return None
 
 
 class _Shape(NamedTuple):
-    """Which segments of a path are ``variable``, and what is there by its other segments, with the variables' names."""
+    """Which segments of a path are ``variable``, and what is there by its other segments; and the variables' names."""
 
     variable: tuple[int, ...]
     fixed: Callable[[list[str]], object]
-    apps: dict[object, tuple[ASGIApp, tuple[str, ...]]]
+    apps: dict[object, tuple[ASGIApp, tuple[tuple[str, int], ...]]]
 
 
 def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -168,19 +166,10 @@ class Call:
         body, method, path = await self._intake.read(), self._scope["method"], self._scope["raw_path"]
         return functools.partial(retries.likeness, self.holder, method, path, self.headers, body)
 
-    @asynccontextmanager
-    async def watch_caller(self, gone: Callable[[], None]) -> AsyncIterator[None]:
-        """A block during which ``gone`` is called as soon as the caller leaves. The body has to be read before."""
-
-        async def waiting() -> None:
-            await self._intake.left()
-            gone()
-
-        watch = asyncio.create_task(waiting())
-        try:
-            yield
-        finally:
-            watch.cancel()
+    async def watch_caller(self, gone: Callable[[], None]) -> None:
+        """Wait until the caller leaves, and call ``gone`` then. The body has to be read before."""
+        await self._intake.left()
+        gone()
 
     def code_param(self, name: str) -> str:
         """A code in the path, such as the name of a hold.

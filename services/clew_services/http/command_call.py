@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
 import re
@@ -154,14 +155,16 @@ class CommandCall:
 
     async def _carry_out_retry(self, call: Call, command: Command, count: int) -> Outcome:
         attempt = self._earlier.begin(await call.likeness(), count)
-        async with call.watch_caller(attempt.lost):
-            try:
-                return await self._carry_out(call, replace(command, id=attempt.id))
-            except (Rejected, Conflict):
-                raise
-            except BaseException:
-                attempt.lost()
-                raise
+        watch = asyncio.create_task(call.watch_caller(attempt.lost))
+        try:
+            return await self._carry_out(call, replace(command, id=attempt.id))
+        except (Rejected, Conflict):
+            raise
+        except BaseException:
+            attempt.lost()
+            raise
+        finally:
+            watch.cancel()
 
     async def _carry_out(self, call: Call, command: Command) -> Outcome:
         holder = call.holder
