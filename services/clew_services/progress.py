@@ -23,6 +23,8 @@ from clew_projections.nats.stream_messages import ConsumerInfo, StreamInfo
 
 TIME: Final = 2.0
 """Seconds to wait for an answer of JetStream."""
+GIVEN: Final = 5.0
+"""Seconds after the last delivery in which a projector counts as asking; it tries again within two."""
 
 Standing = Literal["idle", "behind", "stuck"]
 T = TypeVar("T")
@@ -32,8 +34,9 @@ class Shard(Struct, frozen=True, kw_only=True):
     """One shard of the log, and its projection, at a moment.
 
     ``behind`` counts commits that are not projected yet, ``lag`` is the age in seconds of the oldest of them, and
-    ``still`` the time in seconds without an acknowledgement although some wait. ``asking`` counts the open pull
-    requests of projectors. ``trouble`` says which part of the state is unknown; the numbers are then 0.
+    ``still`` the time in seconds without an acknowledgement although some wait. ``asking`` tells that a projector asks
+    for commits, or was given some a moment ago. ``trouble`` says which part of the state is unknown; the numbers are
+    then 0.
     """
 
     shard: int
@@ -44,7 +47,7 @@ class Shard(Struct, frozen=True, kw_only=True):
     behind: int = 0
     lag: float = 0.0
     still: float = 0.0
-    asking: int = 0
+    asking: bool = False
     trouble: tuple[str, ...] = ()
 
     def state(self, patience: float) -> Standing:
@@ -135,7 +138,7 @@ class Progress:
             behind=behind,
             lag=lag,
             still=still,
-            asking=consumer.num_waiting,
+            asking=_is_asked(consumer),
         )
 
     def _still(self, number: int, floor: int, quiet: float) -> float:
@@ -151,6 +154,12 @@ class Progress:
 
     async def _ask(self, call: str, name: str, form: type[T], request: object = None) -> T | str:
         return await ask_jetstream(self._js, call, name, form, request, seconds=self._seconds)
+
+
+def _is_asked(consumer: ConsumerInfo) -> bool:
+    # While it projects what it was given, and in the pause after that, a projector asks for nothing.
+    given, now = consumer.delivered.last_active, consumer.ts or datetime.now(UTC)
+    return consumer.num_waiting > 0 or (given is not None and (now - given).total_seconds() < GIVEN)
 
 
 async def ask_jetstream(

@@ -246,7 +246,7 @@ async def test_what_the_server_has_sent_to_a_consumer_that_closes_is_given_to_th
     closing, following = (ShardConsumer(clew.nc, stream, THREADS, clew.js.pending) for _ in range(2))
     created, changed = chain([CREATED], [added(1, "one")])
     await store(clew.nc, HOME, body_of(created.commit))
-    closing.ack(await closing.next(500))  # which leaves a pull request in flight
+    closing.ack(await closing.next(1))  # a full batch, which leaves a pull request in flight
     await closing.flush_acks()
 
     async def deliver() -> None:
@@ -262,6 +262,20 @@ async def test_what_the_server_has_sent_to_a_consumer_that_closes_is_given_to_th
     await closing.close()
     assert [each.seq for each in await following.next(500)] == [2]
     await following.close()
+
+
+async def test_all_that_is_pending_comes_in_one_batch_and_nothing_more_until_it_is_asked_for(clew: Clew) -> None:
+    shard = shard_of(THREAD, 2)
+    *first, last = chain([CREATED], *([added(n, "one")] for n in range(1, 6)))
+    for record in first:
+        await store(clew.nc, HOME, body_of(record.commit))
+    consumer = ShardConsumer(clew.nc, event_stream(shard), THREADS, clew.js.pending)
+    assert [each.seq for each in await consumer.next(500)] == [1, 2, 3, 4, 5]
+    await store(clew.nc, HOME, body_of(last.commit))
+    state = await clew.generations.position(shard).state()
+    assert (state.num_pending, state.num_ack_pending, state.num_waiting) == (1, 5, 0)
+    assert [each.seq for each in await consumer.next(500)] == [6]
+    await consumer.close()
 
 
 async def test_a_backlog_of_large_commits_does_not_cost_the_connection(clew: Clew) -> None:

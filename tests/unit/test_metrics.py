@@ -97,6 +97,7 @@ class Server:
         self.floor = 10
         self.pending = 0
         self.asking = 1
+        self.given = 3600.0
         self.quiet = 0.0
         self.age = 0.0
         self.now = 1_000_000.0
@@ -108,7 +109,13 @@ class Server:
             assert request == {"seq": self.floor + 1}
             return {"message": {"time": self._at(self.age)}}
         floor = {"stream_seq": self.floor, "last_active": self._at(self.quiet)}
-        return {"ack_floor": floor, "num_pending": self.pending, "num_waiting": self.asking, "ts": self._at(0)}
+        return {
+            "delivered": {"stream_seq": self.floor, "last_active": self._at(self.given)},
+            "ack_floor": floor,
+            "num_pending": self.pending,
+            "num_waiting": self.asking,
+            "ts": self._at(0),
+        }
 
     def _at(self, ago: float) -> str:
         return datetime.fromtimestamp(self.now - ago, UTC).isoformat()
@@ -163,6 +170,14 @@ async def test_a_shard_that_does_not_move_is_stuck_after_a_while_and_well_again_
     assert shard.state(0) == "behind"
     watched.server.floor, watched.server.quiet = 12, 0.0
     assert (await watched.look()).state(30) == "behind"
+
+
+async def test_a_projector_asks_also_while_it_projects_what_it_was_given_a_moment_ago(watched: Watched):
+    assert (await watched.look()).asking
+    watched.server.asking = 0
+    assert not (await watched.look()).asking
+    watched.server.given = 1.0
+    assert (await watched.look()).asking
 
 
 async def test_one_look_is_enough_to_find_a_shard_stuck_that_nobody_looked_at(watched: Watched):

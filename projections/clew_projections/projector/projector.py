@@ -19,13 +19,19 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, address_of, is_addressable
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.position import PositionStore
+from clew_projections.nats.stream_reads import now
 from clew_projections.projector.batch import Apply, BatchProjection
 from clew_projections.projector.parked_threads import park_thread, retry_parked
 from clew_projections.projector.shard_consumer import Delivery, ShardConsumer
+from clew_projections.wait import wait_for_event
 
 _LOG: Final = logging.getLogger("clew.projector")
 
 BATCH: Final = 500
+PAUSE_EACH: Final = 0.01
+"""Seconds from one batch to the next for each commit of the first, so that a lone commit delays nothing."""
+PAUSE: Final = 0.05
+"""The most seconds from one batch to the next, unless the first is full: so many commits come together meanwhile."""
 CHECKPOINT_EVERY: Final = 1.0
 """Seconds between writes of the position while commits are projected."""
 
@@ -74,12 +80,16 @@ class Projector:
                 if ready != (connection := self._connection()):
                     await self._begin()
                     ready = connection
-                batch = await self._deliveries.next(BATCH)
+                begun = now()
+                if batch := await self._deliveries.next(BATCH):
+                    begun = now()
                 self._check_connection(ready)
                 await self.project(batch)
                 self._check_connection(ready)
                 await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
                 pause = 0.05
+                if len(batch) < BATCH:
+                    await wait_for_event(stop, begun + min(PAUSE, PAUSE_EACH * (len(batch) or 1)) - now())
             except Unavailable as fault:
                 _LOG.warning("the projector waits for JetStream: %s", fault)
                 ready = None

@@ -73,23 +73,31 @@ class ShardConsumer:
         self._wanted = 0
         self._lost_at = 0.0
         self._refusal: str | None = None
-        self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._arrived: list[Delivery] = []
+        self._ended = asyncio.Event()
         self._open: set[str] = set()
         self._acked = ""
         self._subscription: Subscription | None = None
 
     async def next(self, limit: int) -> list[Delivery]:
-        """Return at most ``limit`` pending commits; waits briefly for the first, and may return none.
+        """Return the commits that are pending, at most ``limit``; waits briefly for the first, and may return none.
 
-        The next pull request is sent before this returns, so that it is in flight while the batch is processed.
+        The server sends all of them in answer to one request, and nothing more until the next: each commit that it
+        sends by itself costs it and this process several times as much. After a full batch the next request is sent
+        before this returns, so that it is in flight while the batch is processed.
 
         Raises:
             Unavailable: the consumer does not answer.
         """
         try:
-            await self._ask(limit)
-            batch = await self._arrivals(limit)
-            await self._ask(limit)
+            if not self._arrived:
+                await self._ask(limit)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._wait + SLACK):
+                    await self._ended.wait()
+            batch, self._arrived = self._arrived, []
+            if len(batch) >= limit:
+                await self._ask(limit)
         except NatsError as fault:
             raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {fault}") from fault
         if not batch and self._refusal is not None:
@@ -131,8 +139,7 @@ class ShardConsumer:
     async def give_back(self) -> None:
         """Have unacknowledged deliveries delivered again at once, here or elsewhere, instead of after the ack wait."""
         unacknowledged, self._open = self._open, set()
-        while not self._arrived.empty():
-            self._arrived.get_nowait()
+        self._arrived.clear()
         with contextlib.suppress(NatsError):
             for reply in unacknowledged:
                 self._nc.post(reply, b"-NAK")
@@ -155,42 +162,32 @@ class ShardConsumer:
             return
         self._requests += 1
         self._wanted = limit
+        self._ended.clear()
         self._lost_at = now + self._wait + SLACK
         expires = int(self._wait * 1_000_000_000)
         self._nc.post(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
-            msgspec.json.encode({"batch": limit, "max_bytes": self._most, "expires": expires}),
+            msgspec.json.encode({"batch": limit, "max_bytes": self._most, "expires": expires, "no_wait": True}),
             reply=f"{self._inbox}.{self._requests}",
         )
-
-    async def _arrivals(self, limit: int) -> list[Delivery]:
-        try:
-            async with asyncio.timeout(self._wait + SLACK):
-                first = await self._arrived.get()
-        except TimeoutError:
-            return []
-        batch = [] if first is None else [first]
-        while len(batch) < limit and not self._arrived.empty():
-            delivery = self._arrived.get_nowait()
-            if delivery is not None:
-                batch.append(delivery)
-        return batch
 
     def _on_message(self, subject: bytes, reply: bytes, head: bytes, body: bytes) -> None:
         if reply:
             delivery = _delivery(subject.decode(), reply.decode(), head, body)
-            self._wanted -= 1
             self._open.add(delivery.reply)
-            self._arrived.put_nowait(delivery)
+            self._arrived.append(delivery)
+            self._wanted -= 1
+            if self._wanted == 0:
+                self._ended.set()
         elif subject.decode() == f"{self._inbox}.{self._requests}" and self._wanted > 0:
-            # The end of the current request: it expired, or the next message would exceed its bytes.
+            # The end of the current request: nothing more is pending, or the next message would exceed its bytes.
             description = description_of(head)
             if description == BATCH_COMPLETED:
                 return  # what is wanted still is on its way
             self._wanted = 0
             if status_of(head) not in {NO_MESSAGES, END_OF_TIME} and description != TOO_MUCH_AT_ONCE:
                 self._refusal = description or "no responders"
-            self._arrived.put_nowait(None)
+            self._ended.set()
 
 
 _COMMIT_HEADERS: Final = re.compile(
