@@ -8,8 +8,7 @@ import pytest
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_projections.kv.bucket import BYTES_AT_ONCE, WRITES_AT_ONCE, LostRace, Write
-from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import OutgoingMessage
+from clew_projections.nats.request_mux import Request, Timeout
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.proxy import between
@@ -92,9 +91,9 @@ async def test_one_silent_subject_among_many_is_a_timeout_that_names_it_and_leav
         heard.set()
 
     await clew.nc.subscribe("nobody.answers", cb=silent)
-    taken = OutgoingMessage(clew.live.current.threads.subject("default.a"), b"1", {})
+    taken = Request(clew.live.current.threads.subject("default.a"), b"1")
     with pytest.raises(Timeout, match=r"no reply on nobody\.answers"):
-        await clew.js.publish_each([taken, OutgoingMessage("nobody.answers", b"", {})], 0.3)
+        await clew.js.publish_each([taken, Request("nobody.answers", b"")], 0.3)
     assert heard.is_set()
     assert (await clew.js.publish(taken.subject, b"2")).error is None
     assert clew.js._exchange._waiting == {}

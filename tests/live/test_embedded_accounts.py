@@ -25,8 +25,7 @@ from clew_events.commands import CreateThread
 from clew_events.operations import QUERIES
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.kv.key_names import THREADS
-from clew_projections.nats.request_mux import NotPermitted
-from clew_projections.nats.stream_messages import OutgoingMessage
+from clew_projections.nats.request_mux import NotPermitted, Request
 from clew_services import compose
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded.server import EmbeddedServer
@@ -385,9 +384,7 @@ async def test_what_takes_the_password_says_so_at_once(server: EmbeddedServer, s
         with pytest.raises(NotPermitted, match=r"may not publish to \$JS\.API\.STREAM\.INFO\.CLEW_EVT_00$"):
             await made.js.api("STREAM.INFO.CLEW_EVT_00")
         with pytest.raises(NotPermitted, match=r"may not publish to clew\.evt\.00\.acme\.thread_a$") as refusal:
-            await made.js.publish_each(
-                [OutgoingMessage(f"clew.evt.00.acme.thread_{each}", b"{}", {}) for each in "abc"]
-            )
+            await made.js.publish_each([Request(f"clew.evt.00.acme.thread_{each}", b"{}") for each in "abc"])
         assert not refusal.value.outcome_unknown
 
 

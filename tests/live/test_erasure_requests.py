@@ -30,7 +30,7 @@ from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import ERASED_STREAM, Address, erasure_subject, event_stream, event_subject
 from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.nats.jetstream import stream_state
-from clew_projections.nats.stream_messages import OutgoingMessage
+from clew_projections.nats.request_mux import Request
 from clew_services.compose import Clew
 from clew_services.erasure import records as records_module
 from clew_services.erasure import worker as worker_module
@@ -316,7 +316,7 @@ async def test_a_list_of_erasures_goes_through_however_much_lies_between_them(cl
     old = await erase(clew, "thread_a")
     for round_ in range(4):
         await clew.js.publish_each(
-            [OutgoingMessage(f"clew.erased.00.0.{round_ * 500 + seq}.acme.thread_b.1", b"x", {}) for seq in range(500)]
+            [Request(f"clew.erased.00.0.{round_ * 500 + seq}.acme.thread_b.1", b"x") for seq in range(500)]
         )
     await create(clew, "thread_c", messages=0)
     new = await erase(clew, "thread_c")

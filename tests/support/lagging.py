@@ -43,7 +43,9 @@ from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import ERASED_STREAM, ERASURES, Address, address_of, event_stream
 from clew_projections.apply import advance, item_ids
-from clew_projections.nats.stream_messages import DIGEST, EXPECTED, Ack, OutgoingMessage
+from clew_projections.nats.headers import Headers
+from clew_projections.nats.request_mux import Request
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, Ack
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.parked_threads import retry_parked
 from clew_projections.projector.projector import Projector
@@ -235,8 +237,8 @@ class Process:
                 world.wrote(ack.stream, ack.seq, Written(subject, body, headers or {}))
             return ack
 
-        async def tapped_each(messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
-            return [await clew.js.publish(each.subject, each.body, each.headers, timeout) for each in messages]
+        async def tapped_each(messages: Sequence[Request], timeout: float | None = None) -> list[Ack]:
+            return [await clew.js.publish(each.subject, each.body, Headers(each.head), timeout) for each in messages]
 
         clew.js.publish = tapped  # type: ignore[method-assign]
         clew.js.publish_each = tapped_each  # type: ignore[method-assign]

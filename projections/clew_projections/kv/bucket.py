@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt, TooLarge, Unavailable
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import EXPECTED, Ack, OutgoingMessage, StoredMessage
+from clew_projections.nats.request_mux import Request
+from clew_projections.nats.stream_messages import EXPECTED, Ack, ApiError, StoredMessage, encode_guard
 
 NO_BUCKET: Final = "no_bucket"
 """The error code for a bucket that does not exist."""
@@ -173,15 +174,17 @@ class Bucket:
 
     @_explain_missing_bucket
     async def _put_chunk(self, chunk: Sequence[Write]) -> list[int | LostRace | Fault]:
-        messages = [
-            OutgoingMessage(self._prefix + key, body, {EXPECTED: str(revision)}) for key, body, revision in chunk
-        ]
+        prefix = self._prefix
+        messages = [Request(prefix + key, body, encode_guard(revision)) for key, body, revision in chunk]
         try:
             async with self._in_flight:
                 acks = await self._js.publish_each(messages)
         except TooLarge:
             return [await self._try_put(write) for write in chunk]
-        return [self._outcome(write.key, ack) for write, ack in zip(chunk, acks, strict=True)]
+        return [
+            ack.seq if ack.error is None else self._refusal(write.key, ack.error)
+            for write, ack in zip(chunk, acks, strict=True)
+        ]
 
     async def _try_put(self, write: Write) -> int | LostRace | Fault:
         try:
@@ -190,18 +193,15 @@ class Bucket:
             return fault
 
     def _revision(self, key: str, ack: Ack) -> int:
-        outcome = self._outcome(key, ack)
-        if isinstance(outcome, int):
-            return outcome
-        raise outcome
-
-    def _outcome(self, key: str, ack: Ack) -> int | LostRace | Fault:
         if ack.error is None:
             return ack.seq
-        if ack.error.err_code in WRONG_REVISION:
+        raise self._refusal(key, ack.error)
+
+    def _refusal(self, key: str, error: ApiError) -> LostRace | Fault:
+        if error.err_code in WRONG_REVISION:
             return LostRace(key)
-        reason = ack.error.description
-        if ack.error.err_code == TOO_LARGE:
+        reason = error.description
+        if error.err_code == TOO_LARGE:
             return _too_large(key, reason)
         return Unavailable(f"the bucket {self.stream} refused {key}: {reason}", code="bucket_refused")
 
@@ -211,6 +211,9 @@ def _too_large(key: str, reason: str) -> Corrupt:
 
 
 def _chunks(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
+    if writes and len(writes) <= WRITES_AT_ONCE and sum([len(write.body) for write in writes]) <= BYTES_AT_ONCE:
+        yield writes
+        return
     start, size = 0, 0
     for index, write in enumerate(writes):
         size += len(write.body)

@@ -74,7 +74,7 @@ class JetStream(StreamReader):
         head = b"" if headers is None else encode_headers(headers)
         return _decode_ack(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
 
-    async def publish_each(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
+    async def publish_each(self, messages: Sequence[Request], timeout: float | None = None) -> list[Ack]:
         """Publish independent messages in one write, and return the ack of each.
 
         Raises:
@@ -82,8 +82,7 @@ class JetStream(StreamReader):
             Unavailable: no stream takes one of them, or the connection is down.
             TooLarge: one of them is larger than the server accepts; those before it are published.
         """
-        requests = [Request(message.subject, message.body, encode_headers(message.headers)) for message in messages]
-        replies = await self._exchange.each(requests, timeout or self._timeout)
+        replies = await self._exchange.each(messages, timeout or self._timeout)
         return [_decode_ack(reply, message.subject) for reply, message in zip(replies, messages, strict=True)]
 
     async def publish_batch(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -138,8 +139,8 @@ class LeanClient(LastingClient):
             OutboundBufferLimitError: the client is disconnected, and its buffer is full.
             TooLarge: headers and body, or the subjects, are larger than the server accepts.
         """
-        if not subject or _UNFIT_SUBJECT.search(subject) or (reply and _UNFIT_SUBJECT.search(reply)):
-            raise errors.BadSubjectError
+        if not subject or " " in subject or " " in reply or not (subject.isprintable() and reply.isprintable()):
+            _check_fit(subject, reply)
         size = len(body)
         if self._status != Client.CONNECTED:
             self._check_open(size)
@@ -151,9 +152,23 @@ class LeanClient(LastingClient):
             line = f"HPUB {subject} {reply} {len(head)} {len(head) + size}\r\n"
         else:
             line = f"PUB {subject} {reply} {size}\r\n"
-        message = b"%b%b%b\r\n" % (line.encode(), head, body)
-        self._pending.append(message)
-        self._pending_data_size += len(message)
+        self._put_off(b"%b%b%b\r\n" % (line.encode(), head, body))
+
+    def post_each(self, subjects: Collection[bytes], body: bytes) -> None:
+        """Send a short message to each of some subjects as the server wrote them, such as acknowledgements.
+
+        Raises as :meth:`post`.
+        """
+        if self._status != Client.CONNECTED:
+            self._check_open(len(subjects) * len(body))
+        self.stats["out_msgs"] += len(subjects)
+        self.stats["out_bytes"] += len(subjects) * len(body)
+        end = b" %d\r\n%b\r\n" % (len(body), body)
+        self._put_off(b"".join([b"PUB %b%b" % (subject, end) for subject in subjects]))
+
+    def _put_off(self, output: bytes) -> None:
+        self._pending.append(output)
+        self._pending_data_size += len(output)
         if not self._soon:
             self._soon = True
             asyncio.get_running_loop().call_soon(self._send)
@@ -201,3 +216,8 @@ class LeanClient(LastingClient):
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         # Canonical headers are parsed quickly; nats-py parses all others.
         return (plain(headers) or await super()._process_headers(headers)) if headers else None
+
+
+def _check_fit(subject: str, reply: str) -> None:
+    if not subject or _UNFIT_SUBJECT.search(subject) or _UNFIT_SUBJECT.search(reply):
+        raise errors.BadSubjectError

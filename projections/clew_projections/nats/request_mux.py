@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from msgspec import Struct
 from nats.aio.subscription import Subscription
@@ -68,17 +68,17 @@ class Request(NamedTuple):
 class PendingRequest:
     """A request that waits for its only reply, or for the last of many."""
 
-    __slots__ = ("_announced", "answers", "inbox", "many", "replies", "subject")
+    __slots__ = ("_announced", "answers", "inbox", "many", "replies", "subjects")
 
     def __init__(self, subject: str, inbox: str, answers: asyncio.Future[list[Reply]], *, many: bool) -> None:
-        self.subject = subject
+        self.subjects = (subject,)
         self.inbox = inbox.encode()
         self._announced = b"HMSG %b " % self.inbox
         self.answers = answers
         self.many = many
         self.replies: list[Reply] = []
 
-    def take(self, reply: Reply) -> None:
+    def take(self, reply: Reply, _place: bytes = b"") -> None:
         """Take a reply."""
         self.replies.append(reply)
         if not self.many or status_of(reply.head) is not None:
@@ -101,35 +101,29 @@ class PendingRequest:
 
 
 class _PendingBatch:
-    """Requests that are sent together, each of which waits for one reply."""
+    """Requests that are sent together, each of which waits for one reply, and the replies so far."""
 
-    __slots__ = ("answers", "missing", "replies")
+    __slots__ = ("answers", "missing", "replies", "requests")
 
-    def __init__(self, answers: asyncio.Future[list[Reply]], count: int) -> None:
+    def __init__(self, requests: Sequence[Request], answers: asyncio.Future[list[Reply]]) -> None:
+        self.requests = requests
         self.answers = answers
-        self.missing = count
-        self.replies = [Reply(b"", b"")] * count
+        self.missing = len(requests)
+        self.replies: list[Reply | None] = [None] * self.missing
 
+    @property
+    def subjects(self) -> Iterator[str]:
+        """The subjects of the requests without a reply."""
+        return (each.subject for each, reply in zip(self.requests, self.replies, strict=True) if reply is None)
 
-class _BatchSlot:
-    """One request of a batch."""
-
-    __slots__ = ("answers", "place", "subject", "whole")
-
-    def __init__(self, subject: str, whole: _PendingBatch, place: int) -> None:
-        self.subject = subject
-        self.answers = whole.answers
-        self.whole: _PendingBatch | None = whole
-        self.place = place
-
-    def take(self, reply: Reply) -> None:
-        whole, self.whole = self.whole, None
-        if whole is None:
-            return
-        whole.replies[self.place] = reply
-        whole.missing -= 1
-        if not whole.missing:
-            self.answers.set_result(whole.replies)
+    def take(self, reply: Reply, place: bytes) -> None:
+        """Take the first reply to the request at a place."""
+        at = int(place)
+        if self.replies[at] is None:
+            self.replies[at] = reply
+            self.missing -= 1
+            if not self.missing:
+                self.answers.set_result(cast("list[Reply]", self.replies))
 
 
 def _time_out(answers: asyncio.Future[list[Reply]], subject: str, timeout: float) -> None:
@@ -145,7 +139,7 @@ class RequestMux:
         self._prefix = nc.new_inbox() + "."
         self._start_of_token = len(self._prefix.encode())
         self._tokens = count()
-        self._waiting: dict[bytes, PendingRequest | _BatchSlot] = {}
+        self._waiting: dict[bytes, PendingRequest | _PendingBatch] = {}
         self._subscription: Subscription | None = None
         self._deaf: str | None = None
         self.lost = 0
@@ -185,7 +179,8 @@ class RequestMux:
         if violation.is_subscription_to(inbox):
             self._deaf = no_replies(inbox)
         for waiting in tuple(self._waiting.values()):
-            message = self._deaf or (no_publish(waiting.subject) if violation.is_publish_to(waiting.subject) else None)
+            denied = next(filter(violation.is_publish_to, waiting.subjects), None)
+            message = self._deaf or (no_publish(denied) if denied is not None else None)
             if message is not None and not waiting.answers.done():
                 waiting.answers.set_exception(NotPermitted(message))
 
@@ -233,32 +228,24 @@ class RequestMux:
             TooLarge: one of them is larger than the server accepts; those before it were sent.
         """
         loop = asyncio.get_running_loop()
-        answers: asyncio.Future[list[Reply]] = loop.create_future()
-        whole = _PendingBatch(answers, len(requests))
-        tokens: list[bytes] = []
-        parts: list[_BatchSlot] = []
-
-        def time_out() -> None:
-            missing = (request for part, request in zip(parts, requests, strict=False) if part.whole is not None)
-            _time_out(answers, next(missing, requests[-1]).subject, timeout)
-
-        late = loop.call_later(timeout, time_out)
+        token = b"%d" % next(self._tokens)
+        inbox = f"{self._prefix}{token.decode()}-"
+        whole = self._waiting[token] = _PendingBatch(requests, loop.create_future())
+        late = loop.call_later(
+            timeout, lambda: _time_out(whole.answers, next(whole.subjects, requests[-1].subject), timeout)
+        )
         try:
             for place, (subject, body, head) in enumerate(requests):
-                token = next(self._tokens)
-                tokens.append(b"%d" % token)
-                parts.append(_BatchSlot(subject, whole, place))
-                self._waiting[tokens[-1]] = parts[-1]
-                self._post(subject, body, f"{self._prefix}{token}", head)
+                self._post(subject, body, f"{inbox}{place}", head)
                 if self._nc.crowded:
                     await self._nc.wait_for_room()
-            replies = await answers
+            replies = await whole.answers
         finally:
             late.cancel()
-            for each in tokens:
-                del self._waiting[each]
+            del self._waiting[token]
         for reply, request in zip(replies, requests, strict=True):
-            _check_answered(reply, request.subject)
+            if not reply.data:
+                _check_answered(reply, request.subject)
         return replies
 
     async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
@@ -292,9 +279,10 @@ class RequestMux:
             raise Unavailable(f"the connection to NATS is down: {fault}", outcome_unknown=True) from fault
 
     def _on_reply(self, subject: bytes, _reply: bytes, head: bytes, data: bytes) -> None:
-        waiting = self._waiting.get(subject[self._start_of_token :])
+        token, _, place = subject[self._start_of_token :].partition(b"-")
+        waiting = self._waiting.get(token)
         if waiting is not None and not waiting.answers.done():
-            waiting.take(Reply(head, data))
+            waiting.take(Reply(head, data), place)
 
 
 def _check_answered(reply: Reply, subject: str) -> None:

@@ -58,6 +58,11 @@ class OutgoingMessage(Struct, frozen=True):
     headers: Mapping[str, str]
 
 
+def encode_guard(seq: int) -> bytes:
+    """Return the headers of a message that is stored only if the last one on its subject is at ``seq``; 0 for none."""
+    return b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\n\r\n" % seq
+
+
 class ApiError(Struct, frozen=True):
     """A JetStream error; ``err_code`` is the precise code."""
 

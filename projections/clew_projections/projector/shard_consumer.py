@@ -46,7 +46,7 @@ class Delivery(Struct, frozen=True):
     after: int | None
     subject: str
     body: bytes
-    reply: str
+    reply: bytes
     trace: str | None = None
     at: int = 0
 
@@ -75,7 +75,7 @@ class ShardConsumer:
         self._refusal: str | None = None
         self._arrived: list[Delivery] = []
         self._ended = asyncio.Event()
-        self._open: set[str] = set()
+        self._open: set[bytes] = set()
         self._acked = ""
         self._subscription: Subscription | None = None
 
@@ -114,10 +114,11 @@ class ShardConsumer:
             Unavailable: the connection is down; they are delivered again, which is harmless.
         """
         try:
-            for delivery in deliveries:
-                self._open.discard(delivery.reply)
-                self._nc.post(delivery.reply, b"+ACK")
-                self._acked = delivery.reply
+            replies = [delivery.reply for delivery in deliveries]
+            if replies:
+                self._nc.post_each(replies, b"+ACK")
+                self._open.difference_update(replies)
+                self._acked = replies[-1].decode()
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}") from fault
 
@@ -141,8 +142,7 @@ class ShardConsumer:
         unacknowledged, self._open = self._open, set()
         self._arrived.clear()
         with contextlib.suppress(NatsError):
-            for reply in unacknowledged:
-                self._nc.post(reply, b"-NAK")
+            self._nc.post_each(unacknowledged, b"-NAK")
 
     async def close(self) -> None:
         """Stop pulling, and give back unacknowledged deliveries, also those that the server has sent meanwhile."""
@@ -173,8 +173,8 @@ class ShardConsumer:
 
     def _on_message(self, subject: bytes, reply: bytes, head: bytes, body: bytes) -> None:
         if reply:
-            delivery = _delivery(subject.decode(), reply.decode(), head, body)
-            self._open.add(delivery.reply)
+            delivery = _delivery(subject.decode(), reply, head, body)
+            self._open.add(reply)
             self._arrived.append(delivery)
             self._wanted -= 1
             if self._wanted == 0:
@@ -197,9 +197,9 @@ _COMMIT_HEADERS: Final = re.compile(
 """The headers of a commit as the log writes them, which nearly every commit has."""
 
 
-def _delivery(subject: str, reply: str, head: bytes, body: bytes) -> Delivery:
+def _delivery(subject: str, reply: bytes, head: bytes, body: bytes) -> Delivery:
     # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
-    _, seq, _, at, _ = reply.rsplit(".", 4)
+    _, seq, _, at, _ = reply.rsplit(b".", 4)
     after, trace = _commit_headers(head)
     return Delivery(int(seq), after, subject, body, reply, trace, int(at))
 
