@@ -13,6 +13,7 @@ import re
 import secrets
 import string
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Final
 
@@ -201,9 +202,14 @@ def ordinal_of(item: str) -> int:
     """The ordinal that an item id carries; 0 if it carries none. An item with that id need not be there."""
     if _CARRIER.fullmatch(item) is None:
         return 0
+    return _number(item[-_TAIL : _ORDINAL - _TAIL])
+
+
+@lru_cache(4096)
+def _number(digits: str) -> int:
     number = 0
-    for character in item[-_TAIL : _ORDINAL - _TAIL]:
-        number = number * _BASE + _VALUE[character]
+    for digit in digits:
+        number = number * _BASE + _VALUE[digit]
     return number
 
 

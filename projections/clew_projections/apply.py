@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, TypeVar, assert_never
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 from msgspec.structs import replace
 
 from clew_events import ids
@@ -93,7 +93,7 @@ def advance_stored(
         Corrupt: as :func:`advance`.
     """
     after, seq = advance(view, recorded), recorded.position.seq
-    recent, full, own, changed = view.recent, list(view.pages), list(view.own or ()), dict[int, Places]()
+    recent, full, own, changed = view.recent, view.pages, view.own, dict[int, Places]()
     overlay, inherited = view.overlay, after.inherited
     if inherited and view.n == 0:
         recent, overlay = Places(first=first_of_page(0, inherited)), Places()
@@ -107,14 +107,14 @@ def advance_stored(
             recent = _add(recent, ordinal, effect, item, recorded)
             if is_full(recent):
                 changed[number] = recent
-                full.append(seq)
-                own += [number] if recent.own else []
+                full = (*full, seq)
+                own = (*(own or ()), number) if recent.own else own
                 recent = Places(first=first_of_page(number + 1, inherited))
         else:
-            full[number] = seq
+            full = (*full[:number], seq, *full[number + 1 :])
             if number not in pages or pages[number].seq < seq:
                 changed[number] = _add(changed.get(number) or pages[number], ordinal, effect, item, recorded)
-    after = replace(after, recent=recent, pages=tuple(full), own=tuple(own) or UNSET, overlay=overlay)
+    after = replace(after, recent=recent, pages=full, own=own, overlay=overlay)
     return after, {**pages, **changed} if changed else pages
 
 
@@ -139,6 +139,8 @@ def _add(run: Places, ordinal: int, effect: Effect, item: str, recorded: Recorde
 
 def older_pages(view: StoredView, commits: Iterable[Recorded]) -> set[int]:
     """Return the numbers of the pages that are stored under keys of their own and that commits after a view change."""
+    if not view.pages:
+        return set()
     inherited = view.inherited
     numbers = {page_number(ordinal, inherited) for each in commits for ordinal in item_ordinals(each.commit)}
     return {number for number in numbers if 0 <= number < len(view.pages)}

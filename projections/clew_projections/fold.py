@@ -73,8 +73,7 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
     """Return the state after an event. Fields of subclasses stay as they are."""
     match event:
         case ThreadCreated():
-            state = _create(state, event.parent)
-            return replace(state, metadata=event.metadata, tool_resources=event.tool_resources)
+            return _create(state, event.parent, event.metadata, event.tool_resources)
         case MetadataUpdated():
             return replace(state, metadata=apply_difference(state.metadata, event.set, event.unset))
         case ToolResourcesUpdated():
@@ -100,7 +99,9 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
         case ErasureRequested():
             return state if event.items is not None else _erase(state, event.erasure)
         case ErasedThreadEvent():
-            return _create(state, event.parent) if event.effect == "creates" else state
+            if event.effect != "creates":
+                return state
+            return _create(state, event.parent, state.metadata, state.tool_resources)
         case ErasedItemEvent():
             if event.effect != "creates":
                 return state
@@ -109,12 +110,14 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
             assert_never(event)
 
 
-def _create(state: State, forked: ForkedFrom | None) -> State:
+def _create(state: State, forked: ForkedFrom | None, metadata: Metadata, tool_resources: ToolResources) -> State:
     if forked is None:
-        return replace(state, status="open")
+        return replace(state, status="open", metadata=metadata, tool_resources=tool_resources)
     return replace(
         state,
         status="open",
+        metadata=metadata,
+        tool_resources=tool_resources,
         forked_from=forked,
         messages=forked.items,
         last_ordinal=forked.ordinal,

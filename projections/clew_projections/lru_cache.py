@@ -20,27 +20,28 @@ class LRUCache(Generic[K, V]):
         self._limit = limit
         self._weigh = weigh
         self._weight = 0
-        self._values: OrderedDict[K, V] = OrderedDict()
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
         """The value of a key, if it is kept."""
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
+        if (kept := self._values.get(key)) is None:
+            return None
+        self._values.move_to_end(key)
+        return kept[0]
 
     def put(self, key: K, value: V) -> None:
         """Keep a value; the least recently used ones are dropped if there is no room."""
         self.drop(key)
-        self._values[key] = value
-        self._weight += self._weigh(value)
+        weight = self._weigh(value)
+        self._values[key] = value, weight
+        self._weight += weight
         while self._weight > self._limit and len(self._values) > 1:
-            self._weight -= self._weigh(self._values.popitem(last=False)[1])
+            self._weight -= self._values.popitem(last=False)[1][1]
 
     def drop(self, key: K) -> None:
         """Drop the value of a key, if it is kept."""
-        if (value := self._values.pop(key, None)) is not None:
-            self._weight -= self._weigh(value)
+        if (kept := self._values.pop(key, None)) is not None:
+            self._weight -= kept[1]
 
     def clear(self) -> None:
         """Drop everything."""

@@ -188,11 +188,13 @@ def weight_of(view: StoredView) -> int:
 
     A unit is about 100 bytes of memory.
     """
-    changes = sum(map(len, view.recent.changed.values())) if view.recent.changed else 0
+    recent = view.recent
+    weight = 50 + len(view.commands) + len(recent.added) + len(view.pages) + len(recent.own)
+    if recent.changed:
+        weight += sum(map(len, recent.changed.values()))
     if view.overlay:
-        changes += len(view.overlay.deleted) + sum(map(len, view.overlay.changed.values()))
-    own = len(view.recent.own) + len(view.own or ())
-    return 50 + len(view.commands) + len(view.recent.added) + len(view.pages) + changes + own
+        weight += len(view.overlay.deleted) + sum(map(len, view.overlay.changed.values()))
+    return weight + len(view.own) if view.own else weight
 
 
 _ENCODER: Final = msgspec.json.Encoder()

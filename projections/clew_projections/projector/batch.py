@@ -109,10 +109,11 @@ class BatchProjection:
         """Write the command ids of commits that views contain already: a server that died may have lost these ids."""
         repeated: dict[Address, list[Recorded]] = {}
         for address, cached in known.items():
-            shard = self._histories.shard(address)
-            for delivery in batch[address]:
-                if delivery.seq <= cached.view.seq:
+            seq = cached.view.seq
+            for delivery in batch[address] if seq else ():
+                if delivery.seq <= seq:
                     with suppress(Corrupt):
+                        shard = self._histories.shard(address)
                         repeated.setdefault(address, []).append(read(delivery.stored(), shard))
         if repeated:
             await self._spent.write(repeated)
@@ -123,14 +124,16 @@ class BatchProjection:
         tails: list[_Tail] = []
         gaps: list[Address] = []
         for address, cached in known.items():
-            new = sorted((delivery for delivery in batch[address] if delivery.seq > cached.view.seq), key=_seq)
+            seq = cached.view.seq
+            new = sorted([delivery for delivery in batch[address] if delivery.seq > seq], key=_seq)
             if not new:
                 self._known.remember(address, cached)
-            elif (commits := self._contiguous_commits(address, cached.view.seq, new)) is None:
+            elif (commits := self._contiguous_commits(address, seq, new)) is None:
                 gaps.append(address)
             else:
                 tails.append(_Tail(address, cached, commits))
-        tails += await asyncio.gather(*(self._tail_from_log(address, known[address]) for address in gaps))
+        if gaps:
+            tails += await asyncio.gather(*(self._tail_from_log(address, known[address]) for address in gaps))
         return await self._fold(tails)
 
     def _contiguous_commits(self, address: Address, seq: int, new: Sequence[Delivery]) -> list[Recorded] | None:
@@ -186,7 +189,7 @@ class BatchProjection:
                 lost.append(step.address)
             else:
                 failed[step.address] = outcome
-        for step in moving:
+        for step in moving if failed else ():
             if isinstance(failed.get(step.address), Corrupt) and len(step.commits) > 1:
                 del failed[step.address]
                 lost += await self._write_singly(step, failed)
