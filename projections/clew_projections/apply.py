@@ -78,8 +78,8 @@ def advance(view: View, recorded: Recorded) -> View:
 
 def _original_time(first: Commit) -> datetime:
     """When the thread of a first commit was created, here or, if it was imported, where it was before."""
-    threads = (event for event in first.events if isinstance(event, ThreadEvent))
-    return min(first.at, *(event.original_time or first.at for event in threads))
+    times = [event.original_time for event in first.events if isinstance(event, ThreadEvent)]
+    return min([first.at, *filter(None, times)])
 
 
 def advance_stored(

@@ -41,7 +41,7 @@ FOLD: Final = 1
 Status = Literal["absent", "open", "deleted", "erased"]
 
 
-class ThreadState(Struct, frozen=True, kw_only=True):
+class ThreadState(Struct, frozen=True, kw_only=True, gc=False):
     """The state of a thread that the business rules need.
 
     ``messages`` counts the items that exist, of all types; ``last_ordinal`` is the ordinal of the latest item ever

@@ -28,7 +28,7 @@ ALL: Final = (0,)
 """What is ``scattered`` in the places of a fork that lists nothing of what it did to what it inherits."""
 
 
-class Places(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Places(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The commits about a run of items, whose ordinals begin with ``first``.
 
     ``added`` has for each item the sequence of the commit that added it. By ordinal, ``deleted`` has that of the commit

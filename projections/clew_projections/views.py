@@ -25,14 +25,14 @@ from clew_projections.places import Places, first_of_page
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class SpentId(Struct, frozen=True, array_like=True):
+class SpentId(Struct, frozen=True, array_like=True, gc=False):
     """The id of a command that was carried out, and the sequence of its commit."""
 
     id: str
     seq: int
 
 
-class ThreadView(ThreadState, frozen=True, kw_only=True):
+class ThreadView(ThreadState, frozen=True, kw_only=True, gc=False):
     """A thread at a commit. It does not grow with the thread.
 
     ``created_at`` and ``updated_at`` are the times of the first and latest commit, and ``last_active_at`` is that of
@@ -82,7 +82,7 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
         return None
 
 
-class StoredView(ThreadView, frozen=True, kw_only=True):
+class StoredView(ThreadView, frozen=True, kw_only=True, gc=False):
     """The value under ``<tenant>.<thread>`` in the bucket of threads: the view, and where the thread's items are.
 
     Items stand in pages of 256 ordinals. ``recent`` has those of the page that is not full yet. Full pages are stored

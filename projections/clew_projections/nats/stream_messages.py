@@ -71,7 +71,7 @@ class ApiError(Struct, frozen=True):
     description: str = ""
 
 
-class Ack(Struct, frozen=True):
+class Ack(Struct, frozen=True, gc=False):
     """The server's reply to a publish: stored at ``seq``, stored there before (``duplicate``), or ``error``."""
 
     stream: str = ""

@@ -37,7 +37,7 @@ class _Tail(NamedTuple):
     fault: Corrupt | None = None
 
 
-class _Step(Struct, frozen=True):
+class _Step(Struct, frozen=True, gc=False):
     """A thread, the commits to apply, the view and the full pages after them, and the fault of :class:`_Tail`."""
 
     address: Address

@@ -35,7 +35,7 @@ SLACK: Final = 1.0
 """Seconds past its expiry after which a pull request without a reply counts as lost, and that a close may take."""
 
 
-class Delivery(Struct, frozen=True):
+class Delivery(Struct, frozen=True, gc=False):
     """A commit as the consumer delivers it, and the subject that acknowledges it.
 
     ``after`` is its guard, which the server checked: the sequence of the message before it on its subject. ``trace`` is

@@ -21,7 +21,7 @@ REMEMBERED: Final = 1_000_000
 """The most weight of views cached with their revisions, so that a busy thread is not read before each write."""
 
 
-class CachedView(Struct, frozen=True):
+class CachedView(Struct, frozen=True, gc=False):
     """A view and its revision."""
 
     view: StoredView
