@@ -31,6 +31,7 @@ from clew_projections.views import ItemView, ThreadView
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 NO_RESOURCES: Final = Resources()
+_NO_TOOLS: Final = ToolResources()
 RETRIEVED_NO_RESOURCES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 
 
@@ -40,7 +41,7 @@ def thread_object(view: ThreadView) -> Thread:
         id=view.id,
         created_at=_seconds(view.created_at),
         metadata=view.metadata,
-        tool_resources=_resources(view.tool_resources),
+        tool_resources=_resources(view.tool_resources) if view.tool_resources != _NO_TOOLS else NO_RESOURCES,
         expires_after=view.expires_after or UNSET,
         expires_at=UNSET if (due := view.expires_at) is None else _seconds(due),
         forked_from=view.forked_from,
@@ -125,7 +126,7 @@ def message_page(messages: Sequence[Message], *, more: bool, backward: bool) -> 
 
 def content_object(parts: tuple[Part, ...]) -> tuple[TextPart | ImageFile | ImageUrl, ...]:
     """Return the parts of a message as the API shows them."""
-    return tuple(TextPart(TextValue(part.text)) if isinstance(part, Text) else part for part in parts)
+    return tuple([TextPart(TextValue(part.text)) if isinstance(part, Text) else part for part in parts])
 
 
 def _seconds(moment: datetime | None) -> int:

@@ -279,33 +279,52 @@ def fold_items(
     Raises:
         Corrupt: a commit changes an item that was never added, or under another id.
     """
+    return fold_commits(ordinals, (recorded.commit for recorded in commits), inherited)
+
+
+def fold_commits(
+    ordinals: Container[int], commits: Iterable[Commit], inherited: Mapping[int, ItemView] | None = None
+) -> dict[int, ItemView]:
+    """Fold items as :func:`fold_items`, from commits wherever they stand."""
     views = dict(inherited or {})
-    for recorded in commits:
-        views |= advance_items(views, recorded.commit, ordinals)
+    for commit in commits:
+        views.update(advance_items(views, commit, ordinals))
     return views
 
 
 def _item_after(view: ItemView | None, commit: Commit, event: AboutItem) -> ItemView:
-    if event.effect == "creates":
-        ordinal = ordinal_of(event)
-        created_at = event.original_time or commit.at
-        view = ItemView(id=event.item, thread=commit.thread, ordinal=ordinal, n=commit.n, created_at=created_at)
-    now = replace(_known_item(view, (event.item,), commit), n=commit.n)
     match event:
-        case ItemAdded() | ItemReplaced():
+        case ItemAdded():
+            return ItemView(
+                id=event.item,
+                thread=commit.thread,
+                ordinal=event.ordinal,
+                n=commit.n,
+                created_at=event.original_time or commit.at,
+                message=event.message if isinstance(event.message, Message) else None,
+                body=event.body if isinstance(event.body, Raw) else None,
+            )
+        case ItemReplaced():
             # What a fork wrote in place of an item is known, though what it inherits is erased.
             return replace(
-                now,
+                _known_item(view, (event.item,), commit),
+                n=commit.n,
                 erased=False,
                 message=event.message if isinstance(event.message, Message) else None,
                 body=event.body if isinstance(event.body, Raw) else None,
             )
         case ItemMetadataUpdated():
-            return change_metadata(now, apply_difference(now.metadata, event.set, event.unset))
+            before = _known_item(view, (event.item,), commit)
+            return change_metadata(
+                replace(before, n=commit.n), apply_difference(before.metadata, event.set, event.unset)
+            )
         case ItemDeleted():
-            return delete_item(now)
+            return _deleted(_known_item(view, (event.item,), commit), commit)
         case ErasedItemEvent():
-            return replace(now, erased=True)
+            if event.effect == "creates":
+                ordinal = ordinal_of(event)
+                view = ItemView(id=event.item, thread=commit.thread, ordinal=ordinal, n=commit.n, created_at=commit.at)
+            return replace(_known_item(view, (event.item,), commit), n=commit.n, erased=True)
         case _:
             assert_never(event)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from clew_events.codec import decode_recorded
-from clew_events.commit import Position, Recorded
+from clew_events.codec import RECORD, UNREADABLE, decode, decode_recorded
+from clew_events.commit import Commit, Position, Recorded
 from clew_events.errors import Corrupt
+from clew_events.events import ordinal_of
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.apply import added_ordinals, advance, advance_items, inherit_items
 from clew_projections.history.log_reads import LogSource
@@ -17,6 +22,12 @@ from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
 from clew_projections.views import ItemView, Parent, ThreadView, absent, parent_of
+
+T = TypeVar("T")
+LONG: Final = 16
+"""Lines of a stored commit from which on only those are decoded that somebody wants."""
+_RECORD: Final = msgspec.json.Decoder(RECORD)
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class LatestCommit(Struct, frozen=True):
@@ -126,13 +137,17 @@ class Histories:
             Corrupt: one of them is unreadable or missing.
             Unavailable: the log does not answer.
         """
-        (commits,) = await self.read_each([CommitPlaces(address, seqs, small)])
+        (commits,) = await self.read_each([CommitPlaces(address, seqs, small)], read)
         if isinstance(commits, Corrupt):
             raise commits
         return commits
 
-    async def read_each(self, places: Sequence[CommitPlaces]) -> list[list[Recorded] | Corrupt]:
+    async def read_each(
+        self, places: Sequence[CommitPlaces], take: Callable[[StoredMessage, int], T]
+    ) -> list[list[T] | Corrupt]:
         """Read commits of several threads together; of each thread, or why one of them is unreadable or missing.
+
+        ``take`` decodes the message of a shard.
 
         Raises:
             Unavailable: the log does not answer.
@@ -144,7 +159,7 @@ class Histories:
         reads = [self._stored(shard, smalls) for shard, smalls in small_by_shard.items()]
         read_stored = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
         stored = dict(zip(small_by_shard, read_stored, strict=True))
-        return [self._commits(each, stored[self.shard(each.address)]) for each in places]
+        return [self._commits(each, stored[self.shard(each.address)], take) for each in places]
 
     async def _stored(self, shard: int, smalls: Mapping[int, bool]) -> dict[int, StoredMessage | None]:
         stream, found = event_stream(shard), dict[int, StoredMessage | None]()
@@ -154,15 +169,20 @@ class Histories:
                 found.update(zip(seqs, await self._js.at(stream, seqs, small=small), strict=True))
         return found
 
-    def _commits(self, places: CommitPlaces, found: Mapping[int, StoredMessage | None]) -> list[Recorded] | Corrupt:
-        shard, commits = self.shard(places.address), list[Recorded]()
+    def _commits(
+        self,
+        places: CommitPlaces,
+        found: Mapping[int, StoredMessage | None],
+        take: Callable[[StoredMessage, int], T],
+    ) -> list[T] | Corrupt:
+        shard, commits = self.shard(places.address), list[T]()
         subject = event_subject(shard, places.address)
         try:
             for seq in places.seqs:
                 stored = found[seq]
                 if stored is None or stored.subject != subject:
                     raise self._missing_commit(places.address, f"at sequence {seq}")
-                commits.append(read(stored, shard))
+                commits.append(take(stored, shard))
         except Corrupt as fault:
             return fault
         return commits
@@ -296,6 +316,42 @@ def read(stored: StoredMessage, shard: int) -> Recorded:
     except Corrupt as fault:
         locate_fault(fault, stored.seq, shard)
         raise
+
+
+def read_about(stored: StoredMessage, shard: int, ordinals: Container[int]) -> Commit:
+    """Decode a stored message as a commit, with its events about the thread and some items; others may be missing.
+
+    Raises:
+        Corrupt: as :func:`read`.
+    """
+    try:
+        if (cut := _cut(stored.body, ordinals)) is not stored.body:
+            with contextlib.suppress(Corrupt):
+                return decode(cut)
+        return decode(stored.body)
+    except Corrupt as fault:
+        locate_fault(fault, stored.seq, shard)
+        raise
+
+
+def _cut(body: bytes, ordinals: Container[int]) -> bytes:
+    """Return the body of a long commit without its events about other items than some."""
+    if body.count(b"\n") < LONG:
+        return body
+    line, *contents = body.split(b"\n")
+    try:
+        record: Any = _RECORD.decode(line)
+    except UNREADABLE:
+        return body
+    if len(contents) != len(record.events) + 2 or contents[-1]:
+        return body
+    kept = [
+        (event, content)
+        for event, content in zip(record.events, contents[1:], strict=False)
+        if not hasattr(event, "item") or ordinal_of(event) in ordinals
+    ]
+    line = _ENCODE(replace(record, events=tuple(event for event, _ in kept)))
+    return b"\n".join((line, contents[0], *(content for _, content in kept), b""))
 
 
 def locate_fault(fault: Corrupt, seq: int, shard: int) -> Corrupt:

@@ -98,9 +98,11 @@ class LogReads(JetStream):
         known = self._erased.swept.get(shard, NOT_SWEPT)
         gone = [seq for seq in seqs if known.first <= seq < known.until]
         found = await self._erased.at(shard, gone) if gone else {}
-        there = [seq for seq in seqs if seq not in found]
-        read = zip(there, await super().at(stream, there, small=small), strict=True)
-        found |= {seq: stored for seq, stored in read if stored is not None}
+        there = [seq for seq in seqs if seq not in found] if found else seqs
+        read = await super().at(stream, there, small=small)
+        if not found and None not in read and not self.pending:
+            return read
+        found |= {seq: stored for seq, stored in zip(there, read, strict=True) if stored is not None}
         if missing := [seq for seq in there if seq not in found]:
             found |= await self._erased.at(shard, missing)
             if min(missing) >= known.until:

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.headers import Headers, description_of, status_of
+from clew_projections.nats.headers import Headers, description_of, read_appended, status_of
 from clew_projections.nats.request_mux import Reply
 
 MSG_ID: Final = "Nats-Msg-Id"
@@ -156,12 +156,16 @@ def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:
     Raises:
         Unavailable: the server refused the read.
     """
-    status = status_of(reply.head)
+    head = reply.head
+    status = status_of(head)
     if status == "404":
         return None
     if status is not None:
-        raise Unavailable(f"the server refused the read: {status} {description_of(reply.head)}")
-    headers = Headers(reply.head, reply.appended)
+        raise Unavailable(f"the server refused the read: {status} {description_of(head)}")
+    known = reply.appended or read_appended(head, 0, len(head))
+    headers = Headers(head, known)
+    if known is not None:
+        return StoredMessage(int(known[1]), known[0].decode(errors="replace"), reply.data, headers)
     return StoredMessage(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
 
 

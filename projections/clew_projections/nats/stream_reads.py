@@ -6,6 +6,7 @@ nats-py offers a single direct get, no batch and no ``multi_last``; their wire f
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.headers import Headers, status_of
+from clew_projections.nats.headers import status_of
 from clew_projections.nats.newest_reads import NewestReads
 from clew_projections.nats.request_mux import (
     END_OF_BATCH,
@@ -66,6 +67,7 @@ SMALL: Final = 64 * 1024
 """The most bytes of a small message."""
 NO_LEADER: Final = 10008
 """The error code for a stream without a leader."""
+_UP_TO: Final = re.compile(rb"\r\nNats-UpTo-Sequence: (\d+)\r\n")
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -281,7 +283,8 @@ class StreamReader:
             raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
         if status_of(end.head) != END_OF_BATCH:
             decode_stored(end, subject)  # no message, or an error
-        return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
+        up_to = _UP_TO.search(end.head)
+        return found, int(up_to[1]) if up_to is not None else 0
 
     async def _ask_api(self, subject: str, body: bytes, timeout: float) -> Reply:
         """Call the server's API. Retries for :data:`RELOAD` seconds while there are no responders."""

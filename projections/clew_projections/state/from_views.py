@@ -19,7 +19,7 @@ from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
 from clew_events import ids
-from clew_events.commit import Recorded
+from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.apply import (
@@ -28,10 +28,10 @@ from clew_projections.apply import (
     advance_items,
     delete_item,
     deleted_ordinals,
-    fold_items,
+    fold_commits,
     inherit_items,
 )
-from clew_projections.history.histories import CommitPlaces, Histories
+from clew_projections.history.histories import CommitPlaces, Histories, read_about
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import page_key, thread_key
@@ -163,7 +163,10 @@ class StateFromViews:
                 source = await self._forked_at(source.thread)
             levels.append(level := await self._level(source, level.inherited, deleted=deleted))
         # Those of all ancestors are read together.
-        reads = await self._histories.read_each([level.places for level in levels])
+        wanted = frozenset(ordinals)
+        reads = await self._histories.read_each(
+            [level.places for level in levels], lambda stored, shard: read_about(stored, shard, wanted)
+        )
         views: dict[int, ItemView] = {}
         for level, commits in zip(reversed(levels), reversed(reads), strict=True):
             if not _changes_nothing(level.current):
@@ -176,17 +179,18 @@ class StateFromViews:
         """Find where items are, of those that a thread has: in its own commits, and in those of its ancestors."""
         address, stored = Address(current.thread.tenant, current.thread.id), current.stored
         wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= current.thread.last_ordinal}
-        own = {ordinal for ordinal in wanted if ordinal > current.thread.inherited}
+        inherited = current.thread.inherited
+        own = {ordinal for ordinal in wanted if ordinal > inherited} if inherited else wanted
         runs = await self._runs(address, stored, own)
         overlay = stored.overlay if stored.overlay and stored.overlay.seq else _NOTHING
         places = {ordinal: _find(run, ordinal, stored) for ordinal, run in runs.items()}
         if overlay is not _NOTHING or stored.cleared:
             places |= {ordinal: _find_overlaid(overlay, ordinal, stored) for ordinal in wanted - own}
         if not deleted:
-            wanted -= {ordinal for ordinal, place in places.items() if place.deleted}
+            wanted = wanted - {ordinal for ordinal, place in places.items() if place.deleted}
         known = {ordinal: place.seqs for ordinal, place in places.items() if place.seqs and ordinal in wanted}
-        large = {seq for run in runs.values() for seq in run.large}.union(overlay.large)
-        seqs = sorted({seq for some in known.values() for seq in some})
+        large = {seq for run in (overlay, *{run.first: run for run in runs.values()}.values()) for seq in run.large}
+        seqs = sorted(set().union(*known.values()))
         return _Level(
             current=current,
             wanted=wanted,
@@ -197,7 +201,7 @@ class StateFromViews:
         )
 
     async def _fold(
-        self, level: _Level, commits: list[Recorded] | Corrupt, begun: dict[int, ItemView], *, deleted: bool
+        self, level: _Level, commits: list[Commit] | Corrupt, begun: dict[int, ItemView], *, deleted: bool
     ) -> dict[int, ItemView]:
         """Fold items of a thread, or of an ancestor as of a fork, from what it inherits and from its own commits."""
         current, wanted = level.current, level.wanted - (level.inherited - begun.keys())
@@ -210,7 +214,8 @@ class StateFromViews:
                     if recorded.position.seq > current.stored.seq:
                         break
                     begun |= advance_items(begun, recorded.commit, level.inherited)
-            views = fold_items(wanted & (level.known | begun.keys()), [*commits, *current.tail], begun)
+            tail = [each.commit for each in current.tail]
+            views = fold_commits(wanted & (level.known | begun.keys()), [*commits, *tail], begun)
         except Corrupt as fault:
             # The places may be wrong. If the log is, folding the history says so.
             _LOG.warning("reading messages of thread %s of tenant %s from its history: %s", *reversed(address), fault)
