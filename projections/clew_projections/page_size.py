@@ -7,6 +7,8 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from clew_projections.views import ItemView
+
 T = TypeVar("T")
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -33,9 +35,10 @@ class PageSize:
 
     def take(self, size: int) -> bool:
         """Count an item of so many bytes; whether the page has room for it. What does not fit is not counted."""
-        if self._count and self._bytes + size > self._most:
+        size += self._bytes
+        if size > self._most and self._count:
             return False
-        self._bytes += size
+        self._bytes = size
         self._count += 1
         return True
 
@@ -64,12 +67,19 @@ class ShownPage(Generic[T]):
         """Return how many more to read: those for which there is room, and one more; with ``most``, up to so many."""
         return self._size.estimate_rest(most or self._limit + 1 - len(self.data))
 
-    def take(self, item: str, shown: T | None) -> None:
-        """Take what is shown of the next item, which may be nothing."""
-        if shown is None or self.more:
+    def take(self, view: ItemView, show: Callable[[ItemView], T | None]) -> None:
+        """Take what is shown of the next item, which may be nothing. It is kept with the view: neither ever changes."""
+        if self.more:
             return
-        if len(self.data) == self._limit or not self._size.take(len(_ENCODE(shown))):
+        kept = view.__dict__.get(show.__name__)
+        if kept is None:
+            shown = show(view)
+            kept = view.__dict__[show.__name__] = (shown, len(_ENCODE(shown)))
+        shown, size = kept
+        if shown is None:
+            return
+        if len(self.data) == self._limit or not self._size.take(size):
             self.more = True
             return
         self.data.append(shown)
-        self.ids.append(item)
+        self.ids.append(view.id)

@@ -107,7 +107,7 @@ class StoredView(ThreadView, frozen=True, kw_only=True, gc=False):
 _FIELDS: Final = ThreadView.__struct_fields__
 
 
-class ItemView(Struct, frozen=True, kw_only=True):
+class ItemView(Struct, frozen=True, kw_only=True, dict=True):
     """An item, folded from the commits about it. It is stored nowhere.
 
     Its content is a ``message`` of the Threads API, or its JSON as it was given, ``body``; of a deleted item neither.

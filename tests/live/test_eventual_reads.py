@@ -95,18 +95,24 @@ async def test_an_erased_thread_is_refused_before_its_view_is_projected(
 
 
 async def test_a_process_forgets_a_thread_when_its_erasure_is_requested_and_completed(clew: Clew, other: Clew) -> None:
-    thread = thread_id(await Writer(clew.handler).create(metadata={"mood": "calm"}))
+    writer = Writer(clew.handler)
+    thread = thread_id(await writer.create(metadata={"mood": "calm"}))
+    await writer.add(thread)
     address = Address("default", thread)
     await projected(clew)
 
+    def items() -> object:
+        return other.live.reading._items._threads.get(address)  # type: ignore[attr-defined]
+
     async def is_forgotten() -> bool:
         seen = other.live.reading._seen  # type: ignore[attr-defined]
-        return seen.get(address) is None and other.memory.recall(address) is None
+        return seen.get(address) is items() is other.memory.recall(address) is None
 
     async def read() -> None:
         await mood(other, thread)
-        await other.current.read_current(address)
+        await other.reader.messages("default", ListMessages(thread_id=thread))
         assert not await is_forgotten()
+        assert items()
 
     await read()
     erased = await clew.handler.handle("default", EraseThread(thread_id=thread))

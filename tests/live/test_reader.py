@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from clew_events.commands import EraseMessage, EraseThread
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.events import ErasureRequested, ItemAdded, ItemDeleted, ItemReplaced, ItemsCleared
 from clew_events.ids import item_id as make_message_id
@@ -29,6 +30,7 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
 from clew_projections import places
 from clew_projections.kv.key_names import THREADS, page_key, thread_key
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.views import ItemView, encode
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
@@ -460,6 +462,41 @@ async def test_messages_that_change_while_they_are_read_are_told_as_of_the_commi
     one = await found(other, GetMessage(thread_id=thread, message_id=ids[0], consistency="eventual"))
     assert one.message is not None
     assert (one.n, one.message.metadata) == (2, {"a": "1"})
+
+
+async def test_items_that_a_process_remembers_are_answered_only_as_the_log_has_them(
+    clew: Clew, other: Clew, settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, ids = await filled(clew, 5)
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+    other.js.pending.noted.clear()  # it may learn of an erasure late
+    read: list[int] = []
+    at = other.js.at
+
+    async def counted(stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
+        read.extend(seqs)
+        return await at(stream, seqs, small=small)
+
+    monkeypatch.setattr(other.js, "at", counted)
+    assert await texts(other, thread) == await texts(other, thread) == ["5", "4", "3", "2", "1"]
+    assert await texts(other, thread, after=ids[3], limit=2) == ["3", "2"]
+    await found(other, GetMessage(thread_id=thread, message_id=ids[0]))
+    assert read == [1]
+    assert await texts(other, thread, consistency="eventual") == ["5", "4", "3", "2", "1"]
+    assert read == [1, 1]
+
+    writer = Writer(clew.handler)
+    await writer.change(thread, ids[0], metadata={"a": "1"})
+    await writer.remove(thread, ids[1])
+    await clew.handler.handle("default", EraseMessage(thread_id=thread, message_id=ids[2]))
+    await settle()
+    page = (await found(other, ListMessages(thread_id=thread))).messages
+    assert page is not None
+    assert [(each.id, each.metadata) for each in page.data] == [(ids[4], {}), (ids[3], {}), (ids[0], {"a": "1"})]
+    await clew.handler.handle("default", EraseThread(thread_id=thread))
+    with pytest.raises(NotFound):
+        await texts(other, thread)
 
 
 @pytest.mark.usefixtures("_small_pages")

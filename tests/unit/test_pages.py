@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from clew_events.queries import Order
+from clew_projections.page_size import ShownPage
 from clew_projections.state.state_reads import Span, span
+from clew_projections.views import ItemView, change_metadata
 
 orders = st.sampled_from(["asc", "desc"])
 cursors = st.none() | st.integers(1, 40)
@@ -57,3 +62,21 @@ def test_cursors_that_leave_nothing_between_them_leave_nothing(order: Order, aft
 @pytest.mark.parametrize(("order", "first"), [("asc", [1, 2, 3]), ("desc", [9, 8, 7])])
 def test_a_listing_begins_at_its_end_of_the_thread(order: Order, first: list[int]) -> None:
     assert list(span(9, order, None, None).next_places(3)) == first
+
+
+def test_an_item_is_rendered_once_and_a_changed_one_anew() -> None:
+    rendered: list[ItemView] = []
+
+    def show(view: ItemView) -> str:
+        rendered.append(view)
+        return view.id
+
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    view = ItemView(id="own-1", thread="t", ordinal=1, n=1, created_at=at, body=Raw(b'{"type":"note"}'))
+    changed = change_metadata(view, {"a": "1"})
+    for each in (view, view, changed):
+        page = ShownPage[str](1, 100)
+        page.take(each, show)
+        page.take(each, show)
+        assert (page.data, page.ids, page.more) == (["own-1"], ["own-1"], True)
+    assert rendered == [view, changed]

@@ -53,7 +53,7 @@ class GenerationBuckets:
         self.from_log = StateFromLog(histories)
         self.reading: StateReads = self.from_log
         if not self.foreign:
-            self.reading = StateFromViews(self.threads, self.spent, histories)
+            self.reading = StateFromViews(self.threads, self.spent, histories, lambda: js.disconnects)
 
     @property
     def number(self) -> int:

@@ -12,7 +12,7 @@ history is folded.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from msgspec import Struct, UnsetType
@@ -30,6 +30,7 @@ from clew_projections.apply import (
     deleted_ordinals,
     fold_commits,
     inherit_items,
+    item_ordinals,
 )
 from clew_projections.history.histories import CommitPlaces, Histories, read_about
 from clew_projections.kv.bucket import Bucket
@@ -38,6 +39,7 @@ from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.kv.position import read_position
 from clew_projections.lru_cache import LRUCache
 from clew_projections.places import ALL, ItemPlace, Places, decode_page, find_changes, find_place, page_number
+from clew_projections.state.item_memory import ItemMemory
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds
 from clew_projections.views import (
     ItemView,
@@ -84,7 +86,9 @@ class _Level(Struct, frozen=True, kw_only=True):
 class StateFromViews:
     """Reads current state from one generation's buckets and the log."""
 
-    def __init__(self, threads: Bucket, spent: SpentIds, histories: Histories) -> None:
+    def __init__(self, threads: Bucket, spent: SpentIds, histories: Histories, lost: Callable[[], int]) -> None:
+        """``lost`` counts the lost connections."""
+        self._items = ItemMemory(lost)
         self._threads = threads
         self._spent = spent
         self._histories = histories
@@ -113,8 +117,9 @@ class StateFromViews:
         return seen
 
     def forget(self, address: Address) -> None:
-        """Drop the cached view of a thread."""
+        """Drop the cached view and the cached items of a thread."""
         self._seen.drop(address)
+        self._items.forget(address)
 
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit: one request if it is current already, or one commit short."""
@@ -147,12 +152,40 @@ class StateFromViews:
             tail = [latest.recorded] if latest.alone else await self._histories.tail(address, view.seq)
         for commit in tail:
             view = advance(view, commit)
-        return CurrentThread(view, self, seen.stored, tuple(tail))
+        return CurrentThread(view, self, seen.stored, tuple(tail), latest=True)
 
     async def items(
         self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
     ) -> dict[int, ItemView]:
         """Read items by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+        if not current.latest:
+            return await self._read_items(current, ordinals, deleted=deleted)
+        address, moment = Address(current.thread.tenant, current.thread.id), self._items.moment
+        places = await self._lasting_places(address, current, ordinals)
+        items = self._items.recall(address, places)
+        if missing := [ordinal for ordinal in ordinals if ordinal not in items]:
+            views = await self._read_items(current, missing, deleted=deleted)
+            self._items.remember(address, places, views, moment)
+            items |= views
+        return items
+
+    async def _lasting_places(
+        self, address: Address, current: CurrentThread, ordinals: Sequence[int]
+    ) -> dict[int, tuple[int, ...]]:
+        """Find the commits of those items that are neither inherited, nor deleted, nor changed by the tail."""
+        stored, before = current.stored, max(current.thread.inherited, current.thread.cleared)
+        own = [ordinal for ordinal in ordinals if ordinal > before]
+        changed = {ordinal for each in current.tail for ordinal in item_ordinals(each.commit)}
+        found: dict[int, tuple[int, ...]] = {}
+        for ordinal, run in (await self._runs(address, stored, own)).items():
+            place = _find(run, ordinal, stored)
+            if place.seqs and not place.deleted and ordinal not in changed:
+                found[ordinal] = place.seqs
+        return found
+
+    async def _read_items(
+        self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool
+    ) -> dict[int, ItemView]:
         if any(ordinal <= current.thread.inherited for ordinal in ordinals):
             # A thread does not say what was erased in those that it inherits from.
             await self._histories.refresh()
@@ -311,11 +344,14 @@ class StateFromViews:
     async def _runs(self, address: Address, view: StoredView, ordinals: Collection[int]) -> dict[int, Places]:
         """Return for each ordinal of a view the run that it is in; ordinals of pages that are lost are left out."""
         by_number: dict[int, list[int]] = {}
+        recent, last, inherited = view.recent, view.last_ordinal, view.inherited
+        if ordinals and min(ordinals) >= recent.first:
+            return {ordinal: recent for ordinal in ordinals if ordinal <= last}
         for ordinal in ordinals:
-            if ordinal <= view.last_ordinal:
-                by_number.setdefault(page_number(ordinal, view.inherited), []).append(ordinal)
+            if ordinal <= last:
+                by_number.setdefault(page_number(ordinal, inherited), []).append(ordinal)
         full = by_number.keys() - {len(view.pages)}
-        pages = {len(view.pages): view.recent}
+        pages = {len(view.pages): recent}
         if full:
             pages |= await self._full_pages(address, view, full)
         return {ordinal: pages[number] for number, some in by_number.items() if number in pages for ordinal in some}
@@ -361,6 +397,8 @@ _NOTHING: Final = Places()
 
 def _find(run: Places, ordinal: int, view: StoredView) -> ItemPlace:
     """Return where an item is, as of a view; nowhere if the run does not say."""
+    if run.seq <= view.seq and not (ordinal in run.changed or ordinal in run.deleted or ordinal in run.scattered):
+        return ItemPlace((run.added[ordinal - run.first],), deleted=ordinal <= view.cleared)
     place = find_place(run, ordinal, view.seq) or ItemPlace()
     return ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
 

@@ -64,13 +64,15 @@ def opposite(order: Order) -> Order:
 class CurrentThread(Struct, frozen=True):
     """A thread at some commit: a stored view with ``tail``, the commits after it.
 
-    ``source`` is the reader that made it, which must also read the thread's items.
+    ``source`` is the reader that made it, which must also read the thread's items. ``latest`` if the log was asked for
+    the thread's latest commit.
     """
 
     thread: ThreadView
     source: StateReads
     stored: StoredView
     tail: tuple[Recorded, ...] = ()
+    latest: bool = False
 
 
 class OlderCommandIds(Struct, frozen=True):

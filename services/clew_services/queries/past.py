@@ -186,7 +186,7 @@ class Past:
         while ordinals and not page.more:
             ahead = min(page.estimate_rest(), READ_AT_ONCE)
             for view in await self._items(fold, ordinals[:ahead], recent.by_seq):
-                page.take(view.id, show(view))
+                page.take(view, show)
             ordinals = ordinals[ahead:]
         return fold, page
 

@@ -252,7 +252,7 @@ class Reader:
             views = await self._current.items(present, ordinals)
             for ordinal in ordinals:
                 if ordinal in views:
-                    page.take(views[ordinal].id, show(views[ordinal]))
+                    page.take(views[ordinal], show)
             remaining = remaining.without(ordinals)
             many_deleted = len(views) < len(ordinals) // 2
             ahead = page.estimate_rest(READ_AHEAD if many_deleted else None)
