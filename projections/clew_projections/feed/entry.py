@@ -14,7 +14,7 @@ from clew_events.commit import Commit, Position, record_hash
 from clew_events.errors import Corrupt, Invalid
 from clew_events.ids import is_traceparent
 from clew_events.queries import GetFeed
-from clew_events.subjects import EVENTS, Address, address_of, event_subject
+from clew_events.subjects import EVENTS, MAX_SHARDS, Address, address_of, event_subject
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
 from clew_projections.history.histories import locate_fault
@@ -22,6 +22,8 @@ from clew_projections.history.log_reads import LogReads
 from clew_projections.nats.stream_messages import STORED_AT, TRACE, StoredMessage, microseconds
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SUBJECTS: Final = tuple(event_subject(shard, Address("", "")).removesuffix(".") for shard in range(MAX_SHARDS))
+"""What the subjects of a shard begin with."""
 
 
 class FeedCommit(Struct, frozen=True, gc=False):
@@ -66,7 +68,7 @@ def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     when, seq, subject, body = microseconds(stored.headers[STORED_AT]), stored.seq, stored.subject, stored.body
     try:
         commit = decode(body)
-        if event_subject(shard, Address(commit.tenant, commit.thread)) != subject:
+        if f"{_SUBJECTS[shard]}{commit.tenant}.{commit.thread}" != subject:
             raise _misplaced(stored)
     except Corrupt as fault:
         thread, where = address_of(subject).thread, locate_fault(fault, seq, shard)
