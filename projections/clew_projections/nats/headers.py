@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -89,11 +89,11 @@ def description_of(block: bytes) -> str:
     return block[13:].partition(b"\r\n")[0].decode(errors="replace")
 
 
-_STORED: Final = re.compile(
-    rb"\r\nNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\r]+)\r\n"
-    rb"(?:Nats-Num-Pending: ([^\r]+)\r\nNats-Last-Sequence: ([^\r]+)\r\n)?\r\n\Z"
-)
 _SUBJECT: Final = b"\r\nNats-Subject: "
+_APPENDED: Final = rb"%bNats-Subject: ([^\r]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\r]+)\r\n"
+_IN_BATCH: Final = rb"Nats-Num-Pending: ([^\r]+)\r\nNats-Last-Sequence: ([^\r]+)\r\n"
+_STORED: Final = re.compile(_APPENDED % rb"\r\n" + rb"(?:%b)?\r\n\Z" % _IN_BATCH)
+_BATCH: Final = re.compile(_APPENDED % rb"\n" + _IN_BATCH + rb"\r\n")
 _PLACES: Final = {
     "Nats-Subject": 0, "Nats-Sequence": 1, "Nats-Time-Stamp": 2, "Nats-Num-Pending": 3, "Nats-Last-Sequence": 4,
 }  # fmt: skip
@@ -102,13 +102,22 @@ Appended = tuple[bytes, bytes, bytes, bytes | None, bytes | None]
 and in a reply of many how many follow, and the sequence of the one before."""
 
 
-def read_appended(data: bytes, start: int, end: int) -> Appended | None:
-    """Return what the server appended to the block from ``start`` to ``end``; ``None`` for any other block.
+def read_appended(block: bytes) -> Appended | None:
+    """Return what the server appended to a block; ``None`` for any other block.
 
     The last header of a name counts, so these cannot be forged.
     """
-    found = _STORED.match(data, max(data.rfind(_SUBJECT, start, end), start), end)
+    found = _STORED.match(block, max(block.rfind(_SUBJECT), 0))
     return found.groups() if found is not None else None  # type: ignore[return-value]
+
+
+def read_batch(blocks: Sequence[bytes]) -> Sequence[Appended] | None:
+    """Return what the server appended to each block of a batch, at once; ``None`` if there is any other block.
+
+    Each has its own at its end. So none was forged, if there are as many as blocks.
+    """
+    found: list[Appended] = _BATCH.findall(b"".join(blocks))
+    return found if len(found) == len(blocks) else None
 
 
 class Headers(Mapping[str, str]):
@@ -119,7 +128,7 @@ class Headers(Mapping[str, str]):
     def __init__(self, block: bytes, known: Appended | None = None) -> None:
         self.block = block
         self._fields: dict[str, str] | None = None
-        self._appended = known or read_appended(block, 0, len(block))
+        self._appended = known or read_appended(block)
 
     def _all(self) -> dict[str, str]:
         parsed = self._fields

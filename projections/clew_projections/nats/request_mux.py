@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
 from clew_events.nats_client import Violation, no_publish, no_replies
-from clew_projections.nats.headers import BEGIN, Appended, read_appended, status_of
+from clew_projections.nats.headers import BEGIN, status_of
 from clew_projections.nats.lean_client import LeanClient
 
 _SIZES: Final = re.compile(rb"\d+ (\d+) (\d+)\r\n" + re.escape(BEGIN))
@@ -47,14 +47,10 @@ class NotPermitted(Unavailable):
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """A raw reply: its header block, which may be empty, and its body.
-
-    ``appended`` has what the server appended to the block, where that is known already.
-    """
+    """A raw reply: its header block, which may be empty, and its body."""
 
     head: bytes
     data: bytes
-    appended: Appended | None = None
 
 
 class Request(NamedTuple):
@@ -87,15 +83,16 @@ class PendingRequest:
     def take_stored(self, data: bytes, at: int) -> int:
         """Take the stored messages to this request from a place in the input on; return where the last of them ends.
 
-        What it leaves, such as the end of a batch or an unusual header, is taken one by one.
+        What it leaves, such as the end of a batch, is taken one by one.
         """
         announced, sizes, end = self._announced, _SIZES.match, len(data)
         while data.startswith(announced, at) and (found := sizes(data, at + len(announced))) is not None:
             start = found.end() - len(BEGIN)
-            body, stop = start + int(found[1]), start + int(found[2])
-            if stop + 2 > end or (known := read_appended(data, start, body)) is None:
+            head, size = found.groups()
+            body, stop = start + int(head), start + int(size)
+            if stop + 2 > end:
                 break
-            self.replies.append(Reply(data[start:body], data[body:stop], known))
+            self.replies.append(Reply(data[start:body], data[body:stop]))
             at = stop + 2
         return at
 

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.headers import Headers, description_of, read_appended, status_of
+from clew_projections.nats.headers import Headers, description_of, read_appended, read_batch, status_of
 from clew_projections.nats.request_mux import Reply
 
 MSG_ID: Final = "Nats-Msg-Id"
@@ -162,7 +162,7 @@ def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:
         return None
     if status is not None:
         raise Unavailable(f"the server refused the read: {status} {description_of(head)}")
-    known = reply.appended or read_appended(head, 0, len(head))
+    known = read_appended(head)
     headers = Headers(head, known)
     if known is not None:
         return StoredMessage(int(known[1]), known[0].decode(errors="replace"), reply.data, headers)
@@ -175,23 +175,27 @@ def decode_page(replies: Sequence[Reply], subject: str) -> list[StoredMessage] |
     Raises:
         Unavailable: the server refused the read.
     """
+    known = read_batch([reply.head for reply in replies])
+    if known is None:
+        return _decode_one_by_one(replies, subject)
+    if [each[4] for each in known] != [b"0", *(each[1] for each in known)][:-1]:
+        return None
+    return [
+        StoredMessage(int(each[1]), each[0].decode(), reply.data, Headers(reply.head, each))
+        for each, reply in zip(known, replies, strict=True)
+    ]
+
+
+def _decode_one_by_one(replies: Sequence[Reply], subject: str) -> list[StoredMessage] | None:
     page: list[StoredMessage] = []
-    before = b"0"
+    before = "0"
     for reply in replies:
-        known = reply.appended
-        if known is not None:
-            previous, following = known[4], known[1]
-            each = StoredMessage(int(following), known[0].decode(), reply.data, Headers(reply.head, known))
-        else:
-            decoded = decode_stored(reply, subject)
-            if decoded is None:
-                break
-            each = decoded
-            previous, following = (each.headers.get("Nats-Last-Sequence") or "").encode(), b"%d" % each.seq
-        if previous != before:
+        if (each := decode_stored(reply, subject)) is None:
+            break
+        if each.headers.get("Nats-Last-Sequence") != before:
             return None
         page.append(each)
-        before = following
+        before = str(each.seq)
     return page
 
 
