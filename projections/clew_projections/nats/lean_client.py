@@ -24,6 +24,8 @@ from clew_events.nats_client import MAX_SUBJECTS, LastingClient, check_message
 from clew_projections.nats.headers import encode_headers, plain
 from clew_projections.nats.parser import LeanParser, Receive, TakeBatch
 
+READ: Final = 256 * 1024
+"""The most bytes that are read from the socket at once, as much as uvloop reads. nats-py reads 32 KiB."""
 FLUSH: Final = 10.0
 """Seconds in which the server must answer a flush."""
 _UNFIT_SUBJECT: Final = re.compile(r"[ \t\r\n]")
@@ -33,6 +35,7 @@ LEANED_ON: Final = {
     "_status", "_subs", "_transport",
 }  # fmt: skip
 """Internals of nats-py that this client uses. A nats-py without them is rejected."""
+nats.aio.client.DEFAULT_BUFFER_SIZE = READ
 
 
 class LeanClient(LastingClient):
