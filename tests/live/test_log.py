@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from signal import SIGKILL
+from typing import cast
 
 import msgspec
 import pytest
@@ -14,7 +15,11 @@ import pytest
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.history import log_reads
+from clew_projections.nats.request_mux import NotPermitted, Reply
+from clew_projections.nats.stream_messages import DIGEST, STORED_AT, microseconds, stored_at
 from clew_projections.nats.stream_reads import IN_FLIGHT_BYTES
+from clew_projections.nats.walks import LAPSE, LONG, Walk
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore.append import AppendResult, Log, UncertainAppend
@@ -77,6 +82,116 @@ async def test_however_much_is_read_at_once_no_more_is_under_way_than_the_server
         most = 0
         assert len(await read()) >= len(seqs)
         assert most == limit
+
+
+async def names_of_consumers(clew: Clew) -> list[str]:
+    names = (await clew.js.api(f"CONSUMER.NAMES.{event_stream(0)}"))["consumers"]
+    return [name for name in cast("list[str]", names) if name.startswith("clew-walk-")]
+
+
+async def delete_consumers(clew: Clew) -> None:
+    for name in await names_of_consumers(clew):
+        await clew.js.api(f"CONSUMER.DELETE.{event_stream(0)}.{name}")
+
+
+async def lose_one(clew: Clew) -> None:
+    for walk in clew.js._walks._walks.values():
+        walk._delivered -= 1
+
+
+async def wait_long(clew: Clew) -> None:
+    for walk in clew.js._walks._walks.values():
+        walk.asked_at -= LAPSE
+
+
+@pytest.fixture
+async def nine(clew: Clew) -> None:
+    """Nine commits or more in the first shard."""
+    writer = Writer(handler(clew))
+    while len(await raw(clew, event_stream(0))) < 9:
+        await writer.create()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of more than one page is a long one."""
+    monkeypatch.setattr(log_reads, "LONG", 1)
+    monkeypatch.setattr(log_reads, "PAGE", 1)
+
+
+async def read_on(
+    clew: Clew, subject: str, after_each: Callable[[Clew], Awaitable[object]]
+) -> list[tuple[object, ...]]:
+    """Read the first shard two by two, and do something after each page."""
+    found: list[tuple[object, ...]] = []
+    more, seq = True, 1
+    while more:
+        page, more = await clew.js.after(event_stream(0), subject, seq, 2)
+        found += [(each.seq, each.subject, each.body, stored_at(each), each.headers.get(DIGEST)) for each in page]
+        assert all(microseconds(each.headers[STORED_AT]) == stored_at(each) for each in page)
+        seq = page[-1].seq + 1
+        await after_each(clew)
+    return found
+
+
+@pytest.mark.usefixtures("nine", "soon")
+@pytest.mark.parametrize("happens", [names_of_consumers, delete_consumers, lose_one, wait_long])
+@pytest.mark.parametrize("subject", [">", "clew.evt.00.default.*"])
+async def test_a_long_read_goes_on_by_a_consumer_whatever_becomes_of_that(
+    clew: Clew, subject: str, happens: Callable[[Clew], Awaitable[object]]
+) -> None:
+    read = await read_on(clew, subject, happens)
+    assert [seq for seq, *_ in read] == [seq for seq, _ in await raw(clew, event_stream(0))]
+    assert read == [
+        (each.seq, each.subject, each.body, stored_at(each), each.headers.get(DIGEST))
+        for each in await clew.js.at(event_stream(0), range(1, len(read) + 1))
+        if each is not None
+    ]
+
+
+@pytest.mark.usefixtures("nine", "soon")
+async def test_a_long_read_has_one_consumer_and_a_short_one_has_none(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[str] = set()
+
+    async def look(clew: Clew) -> None:
+        seen.update(await names_of_consumers(clew))
+
+    await read_on(clew, ">", look)
+    assert len(seen) == 1
+    monkeypatch.setattr(log_reads, "LONG", LONG)
+    await read_on(clew, ">", look)
+    assert len(seen) == 1
+
+
+@pytest.mark.usefixtures("nine", "soon")
+async def test_where_nobody_may_make_consumers_that_is_tried_once(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, denied = clew.js._exchange.one, 0
+
+    async def one(subject: str, *request: bytes, **options: float) -> Reply:
+        nonlocal denied
+        if "CONSUMER.CREATE" in subject:
+            denied += 1
+            raise NotPermitted("this user may not")
+        return await ask(subject, *request, **options)
+
+    monkeypatch.setattr(clew.js._exchange, "one", one)
+    assert len(await read_on(clew, ">", names_of_consumers)) >= 9
+    assert denied == 1
+
+
+@pytest.mark.usefixtures("nine", "soon")
+async def test_a_long_read_that_is_given_up_leaves_nothing_behind(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = event_stream(0)
+    monkeypatch.setattr(Walk, "_end", lambda _: None)
+    subscriptions = len(clew.nc._subs)
+    await clew.js.after(stream, ">", 1, 2)
+    reading = asyncio.ensure_future(clew.js.after(stream, ">", 3, 2))
+    await eventually(lambda: len(clew.nc._subs) > subscriptions)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert (len(clew.nc._subs), clew.nc.batches, clew.js._walks._walks) == (subscriptions, {}, {})
 
 
 # What is stored.

@@ -52,6 +52,8 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reads, "AT_ONCE", 2)
     monkeypatch.setattr(log_reads, "NEAR", 2)
     monkeypatch.setattr(log_reads, "STEPS", 1)
+    monkeypatch.setattr(log_reads, "LONG", 1)
+    monkeypatch.setattr(log_reads, "PAGE", 1)
     monkeypatch.setattr(subjects, "ERASED_BLOCK", 5)
     monkeypatch.setattr(erased_commits, "ERASED_BLOCK", 5)
     monkeypatch.setattr(erased_commits, "_LIST_AGAIN", 3)

@@ -19,7 +19,7 @@ from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
 from clew_projections.history.histories import locate_fault
 from clew_projections.history.log_reads import LogReads
-from clew_projections.nats.stream_messages import STORED_AT, TRACE, StoredMessage, microseconds
+from clew_projections.nats.stream_messages import TRACE, StoredMessage, stored_at
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SUBJECTS: Final = tuple(event_subject(shard, Address("", "")).removesuffix(".") for shard in range(MAX_SHARDS))
@@ -65,7 +65,7 @@ class FeedCommit(Struct, frozen=True, gc=False):
 
 def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     """Decode a stored message as a commit of the feed."""
-    when, seq, subject, body = microseconds(stored.headers[STORED_AT]), stored.seq, stored.subject, stored.body
+    when, seq, subject, body = stored_at(stored), stored.seq, stored.subject, stored.body
     try:
         commit = decode(body)
         if f"{_SUBJECTS[shard]}{commit.tenant}.{commit.thread}" != subject:

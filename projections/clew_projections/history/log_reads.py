@@ -24,7 +24,8 @@ from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.request_mux import RequestMux
 from clew_projections.nats.stream_messages import EXPECTED, STORED_AT, StoredMessage, StreamState, microseconds
-from clew_projections.nats.stream_reads import PAGE, Reads
+from clew_projections.nats.stream_reads import PAGE, PAGE_BYTES, Reads
+from clew_projections.nats.walks import LONG, Walks
 
 STEPS: Final = 32
 """Requests in which single missing commits of a thread are looked for, before all of the thread's are listed."""
@@ -50,6 +51,7 @@ class LogReads(JetStream):
         super().__init__(exchange)
         self._erased = ErasedCommits(self, replicated=replicated)
         self.pending = PendingErasures(self)
+        self._walks = Walks(exchange)
 
     async def refresh(self) -> None:
         """Learn of every erasure that was acknowledged before this call. Costs one small request.
@@ -84,11 +86,25 @@ class LogReads(JetStream):
         """
         if stream.startswith(_LOG) and (page := await self._swept(stream, subject, seq, limit)):
             return self._redact_all(page), True
-        page, more = await super().after(stream, subject, seq, limit)
-        if not stream.startswith(_LOG) or not page:
+        if not stream.startswith(_LOG):
+            return await super().after(stream, subject, seq, limit)
+        page, more = await self._read_on(stream, subject, seq, limit)
+        if not page:
             return page, more
         whole, missing = await self._fill(stream, subject, seq, page, limit)
         return self._redact_all(whole[:limit]), more or missing or len(whole) > limit
+
+    async def _read_on(self, stream: str, subject: str, seq: int, limit: int) -> tuple[list[StoredMessage], bool]:
+        """Read what the stream has; a long read goes on by a consumer of its own."""
+        async with self._bulk:
+            walked = await self._walks.next(stream, subject, seq, limit, PAGE_BYTES)
+        if walked is not None:
+            messages, left = walked
+            return messages, left > 0
+        page, more = await super().after(stream, subject, seq, limit)
+        if more and limit >= PAGE and int(page[-1].headers.get("Nats-Num-Pending") or 0) >= LONG:
+            await self._walks.begin(stream, subject, page[-1].seq + 1)
+        return page, more
 
     async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
         """Read the messages at sequences; ``None`` for each that is missing."""

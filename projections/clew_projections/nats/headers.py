@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -97,6 +98,7 @@ _BATCH: Final = re.compile(_APPENDED % rb"\n" + _IN_BATCH + rb"\r\n")
 _PLACES: Final = {
     "Nats-Subject": 0, "Nats-Sequence": 1, "Nats-Time-Stamp": 2, "Nats-Num-Pending": 3, "Nats-Last-Sequence": 4,
 }  # fmt: skip
+_STAMP: Final = "Nats-Time-Stamp"
 Appended = tuple[bytes, bytes, bytes, bytes | None, bytes | None]
 """The values of the headers that a server appends to a stored message: its subject, its sequence, when it was stored;
 and in a reply of many how many follow, and the sequence of the one before."""
@@ -165,3 +167,26 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({self._all()!r})"
+
+
+class DeliveredHeaders(Headers):
+    """The headers of a message that a consumer delivered, with when it was stored, in nanoseconds since 1970."""
+
+    __slots__ = ("nanoseconds",)
+
+    def __init__(self, block: bytes, nanoseconds: int) -> None:
+        # Not that of Headers, which looks for what is not there.
+        self.block = block
+        self.nanoseconds = nanoseconds
+        self._fields = None
+        self._appended = None
+
+    def _all(self) -> dict[str, str]:
+        if self._fields is None:
+            seconds, rest = divmod(self.nanoseconds, 1_000_000_000)
+            stamp = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
+            self._fields = {**fields(self.block), _STAMP: stamp}
+        return self._fields
+
+    def _value(self, name: str) -> str | None:
+        return self._all()[name] if name == _STAMP else None

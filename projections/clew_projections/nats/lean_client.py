@@ -98,6 +98,13 @@ class LeanClient(LastingClient):
             raise RuntimeError("this nats-py numbers subscriptions in another way than Clew expects")
         return subscription
 
+    async def listen_to_batches(self, subject: str, receive: Receive, take: TakeBatch) -> tuple[Subscription, bytes]:
+        """Do as :meth:`listen`; ``take`` takes what comes together. Returns the subscription's number, too."""
+        subscription = await self.listen(subject, receive)
+        sid = b"%d" % subscription._id  # noqa: SLF001 - which the server writes into each message
+        self.batches[sid] = take
+        return subscription, sid
+
     async def drain_listener(self, subscription: Subscription) -> None:
         """End a subscription made by :meth:`listen` when all messages that the server has sent for it were received.
 

@@ -34,7 +34,7 @@ class LeanParser(Parser):
         self.receivers: dict[bytes, Receive] = {}
         """The direct receivers of messages, by subscription number as the server writes it."""
         self.batches: dict[bytes, TakeBatch] = {}
-        """Takers of replies that are many, by reply subject. What they leave goes to the receiver."""
+        """Takers of messages that are many, by reply subject or subscription. What they leave goes to receivers."""
         self._resets = 0
         super().__init__(nc)
 
@@ -83,7 +83,8 @@ class LeanParser(Parser):
             subject, sid, reply, body, stop = _parse_header_line(data[at:line], start)
             if stop + 2 > end:
                 return at, stop + 2 - at
-            if batches and (take := batches.get(subject)) is not None and (taken := take(data, at)) > at:
+            take = (batches.get(subject) or batches.get(sid)) if batches else None
+            if take is not None and (taken := take(data, at)) > at:
                 at = taken
                 continue
             at = stop + 2

@@ -143,6 +143,11 @@ class RequestMux:
         """The number of times the connection was lost, since the start."""
 
     @property
+    def client(self) -> LeanClient:
+        """The connection."""
+        return self._nc
+
+    @property
     def max_payload(self) -> int:
         """The most bytes that the server takes in one message."""
         return self._nc.max_payload

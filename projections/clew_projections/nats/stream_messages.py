@@ -10,7 +10,14 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.headers import Headers, description_of, read_appended, read_batch, status_of
+from clew_projections.nats.headers import (
+    DeliveredHeaders,
+    Headers,
+    description_of,
+    read_appended,
+    read_batch,
+    status_of,
+)
 from clew_projections.nats.request_mux import Reply
 
 MSG_ID: Final = "Nats-Msg-Id"
@@ -203,6 +210,14 @@ def parse_headers(raw: bytes) -> dict[str, str]:
     """Parse the headers of a stored message."""
     lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n")[1:] if line)
     return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def stored_at(stored: StoredMessage) -> int:
+    """Return when a message was stored, in microseconds since 1970."""
+    headers = stored.headers
+    if isinstance(headers, DeliveredHeaders):
+        return headers.nanoseconds // 1000
+    return microseconds(headers[STORED_AT])
 
 
 def microseconds(stamp: str) -> int:
