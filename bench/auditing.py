@@ -33,6 +33,7 @@ from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.shard_processes import Login, ShardProcesses
 from clew_services.compose import Clew
 from clew_services.erasure.evidence import StoredEvidence
+from clew_services.process.serve import collect_less
 
 TENANT = "acme"
 
@@ -50,6 +51,7 @@ async def _reading(seconds: float, commits: int) -> tuple[list[Lane], list[Cost]
             generated(Path(data), plan, shards=SHARDS) as (server, made),
             compose.connect(server.url, name="bench") as clew,
         ):
+            collect_less()
             ours, raw = await in_turn(lambda: _feed(clew, commits), lambda: _fetch(clew, commits))
             whole = Lane(name="replay of the whole log, in order", clew=ours, raw_name="fetch", raw=raw, goal=0.5)
             verified, replayed = await in_turn(lambda: _verify(clew, commits), lambda: _feed(clew, commits))

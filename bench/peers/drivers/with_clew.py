@@ -24,6 +24,7 @@ from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
+from clew_services.process.serve import collect_less
 
 TENANT = "bench"
 
@@ -34,6 +35,7 @@ async def main(folder: str, sync: str) -> None:
         async with compose.connection(server.url, name="bench-init") as made:
             await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
         async with compose.connect(server.url, name="bench") as clew:
+            collect_less()
             command = msgspec.convert(BODY, CreateThread, strict=True)
 
             async def carry_out(order: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from clew_services.process import readiness
 from clew_services.settings import Settings
 from clew_services.tracing import set_up_tracing
 
-__all__ = ["ROLES", "Role", "serve"]
+__all__ = ["ROLES", "Role", "collect_less", "serve"]
 
 COLLECT_AFTER: Final = (50_000, 20, 100)
 """Thresholds of the garbage collector's three generations; see :func:`gc.set_threshold`."""
@@ -123,7 +123,7 @@ async def _together(services: Sequence[Service], stop: asyncio.Event, facts: dic
             await ready.wait()
         if stop.is_set():
             return
-        _collect_less()
+        collect_less()
         readiness.announce_ready(facts)
         _LOG.info("ready%s", "".join(f" {name} {value}" for name, value in facts.items()))
 
@@ -145,7 +145,7 @@ async def _ready_or_ended(service: Service, stop: asyncio.Event, ready: asyncio.
     ready.set()  # a service that was stopped before it began is ready, too
 
 
-def _collect_less() -> None:
+def collect_less() -> None:
     """Freeze the objects that exist, and collect garbage less often.
 
     There are hardly any cycles, but the cached threads are many objects to scan: collections took a tenth of the CPU
