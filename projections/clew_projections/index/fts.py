@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -27,6 +28,9 @@ _CROWD: Final = 2**20
 _KNOWN: Final = 100_000
 TURN: Final = 2**63 - 1
 """The full-text index counts messages backwards, from here: what it reads first is the newest."""
+_PUT_MESSAGE: Final = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_UNLESS_TAKEN: Final = _PUT_MESSAGE.replace("INSERT", "INSERT OR IGNORE")
+_PLACE: Final = "SELECT thread, ordinal FROM message WHERE no = ?"
 _PUT: Final = "INSERT INTO words (rowid, said) VALUES (?, ?)"
 _FIRST: Final = (
     "SELECT id, role, text, said_from, said_to FROM message WHERE thread = ? AND said_to > said_from "
@@ -66,6 +70,9 @@ def said_in(item: ItemView | ItemAdded | ItemReplaced) -> ItemText:
     if isinstance(item.message, Message):
         role: str = item.message.role
         parts = [("text", part.text) for part in item.message.content if isinstance(part, Text)]
+        if len(parts) == 1:
+            text = parts[0][1]
+            return ItemText(role, text, 0, 0 if text.isspace() else len(text))
     elif isinstance(item.body, Raw):
         role = items.read_text(items.read_fields(item.body), "role") or items.type_of(item.body)
         parts = [*items.searched_texts(item.body)]
@@ -107,10 +114,13 @@ def moment_of(number: int) -> int:
 
 
 class Texts:
-    """Adds and removes texts. :meth:`write` updates the full-text index, in an efficient order."""
+    """Adds and removes texts. :meth:`write` writes what was added, and updates the full-text index in good order."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._added: list[tuple[int, int, int, str, str, str, int, int]] = []
+        self._said: list[str] = []
+        """What the full-text index takes of each that was added."""
         self._waiting: list[tuple[int, str, str]] = []
         self._new: set[str] = set()
         self._gone: set[str] = set()
@@ -121,22 +131,14 @@ class Texts:
         role, text, begin, end = said_in(added)
         if not text or text.isspace():
             return
-        put, row = (
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (thread, ordinal_of(added), role, added.item, text, begin, end),
-        )
-        no = near
-        try:
-            self._connection.execute(put, (no, *row))
-        except sqlite3.IntegrityError:
-            no = self._free(near)
-            self._connection.execute(put, (no, *row))
         words = _tenant_terms(tenant, text)
         self._new |= words
-        self._waiting.append((TURN - no, _PUT, _fts_query(words, thread)))
+        self._added.append((near, thread, ordinal_of(added), role, added.item, text, begin, end))
+        self._said.append(_fts_query(words, thread))
 
     def remove(self, tenant: int, thread: int, ordinal: int | None = None) -> None:
         """Remove a message of a thread, or all of them."""
+        self._put_messages()
         which, values = (
             ("thread = ?", (thread,)) if ordinal is None else ("thread = ? AND ordinal = ?", (thread, ordinal))
         )
@@ -147,12 +149,13 @@ class Texts:
         self._connection.execute(f"DELETE FROM message WHERE {which}", values)
 
     def write(self) -> None:
-        """Update the full-text index. FTS5 flushes when row ids decrease, hence the order."""
+        """Write what was added, and update the full-text index. FTS5 flushes when row ids decrease, hence the order."""
+        self._put_messages()
         if not self._waiting:
             return
         # An addition and removal of one message have the same number; the sort is stable.
-        self._waiting.sort(key=lambda each: each[0])
-        for what, same in groupby(self._waiting, lambda each: each[1]):
+        self._waiting.sort(key=itemgetter(0))
+        for what, same in groupby(self._waiting, itemgetter(1)):
             self._connection.executemany(what, [(no, said) for no, _, said in same])
         self._waiting.clear()
         new = self._new - self._known
@@ -166,9 +169,29 @@ class Texts:
 
     def forget(self) -> None:
         """Discard pending changes after a rollback."""
-        for each in (self._new, self._gone, self._known):
-            each.clear()
-        self._waiting.clear()
+        for words in (self._new, self._gone, self._known):
+            words.clear()
+        for waiting in (self._added, self._said, self._waiting):
+            waiting.clear()
+
+    def _put_messages(self) -> None:
+        """Write the messages that were added, each at its slot or the next free one."""
+        if not self._added:
+            return
+        run = self._connection.execute
+        if self._connection.executemany(_PUT_UNLESS_TAKEN, self._added).rowcount == len(self._added):
+            numbers = [near for near, *_ in self._added]
+        else:
+            numbers = []
+            for near, *row in self._added:
+                no = near
+                if run(_PLACE, (no,)).fetchone() != (row[0], row[1]):
+                    no = self._free(near)
+                    run(_PUT_MESSAGE, (no, *row))
+                numbers.append(no)
+        self._waiting += [(TURN - no, _PUT, said) for no, said in zip(numbers, self._said, strict=True)]
+        self._added.clear()
+        self._said.clear()
 
     def _forget_unused(self) -> None:
         """Remove words that no message has any more from the vocabulary."""

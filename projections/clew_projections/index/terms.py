@@ -36,8 +36,8 @@ class Terms:
         self._keys: dict[tuple[int, str], int] = {}
         self._terms: dict[tuple[int, str], int] = {}
         self._of_tenants: Counter[int] = Counter()
-        self._of_keys: Counter[int] = Counter()
-        self._of_terms: Counter[int] = Counter()
+        self._of_terms: dict[tuple[int, int], int] = {}
+        """By key and term."""
 
     def tenant(self, name: str) -> int:
         """The number of a tenant, who gets one here if need be."""
@@ -77,23 +77,26 @@ class Terms:
 
     def count(self, key: int, term: int, by: int) -> None:
         """More threads have a value, or fewer."""
-        self._of_keys[key] += by
-        self._of_terms[term] += by
+        self._of_terms[key, term] = self._of_terms.get((key, term), 0) + by
 
     def write(self) -> None:
         """Write the counts; keys and values that no thread has any more are deleted."""
+        of_keys: Counter[int] = Counter()
+        of_terms: Counter[int] = Counter()
+        for (key, term), by in self._of_terms.items():
+            of_keys[key] += by
+            of_terms[term] += by
         add = self._connection.executemany
-        for table, counts in (("tenant", self._of_tenants), ("key", self._of_keys), ("term", self._of_terms)):
-            changed = [(by, no) for no, by in counts.items() if by]
-            add(f"UPDATE {table} SET threads = threads + ? WHERE no = ?", changed)
-        fewer = [(no,) for no, by in self._of_terms.items() if by <= 0]
-        if fewer:
+        for table, counts in (("tenant", self._of_tenants), ("key", of_keys), ("term", of_terms)):
+            if changed := [(by, no) for no, by in counts.items() if by]:
+                add(f"UPDATE {table} SET threads = threads + ? WHERE no = ?", changed)
+        if fewer := [(no,) for no, by in of_terms.items() if by <= 0]:
             add("DELETE FROM term WHERE no = ? AND threads = 0", fewer)
-            add("DELETE FROM key WHERE no = ? AND threads = 0", [(no,) for no, by in self._of_keys.items() if by <= 0])
+            add("DELETE FROM key WHERE no = ? AND threads = 0", [(no,) for no, by in of_keys.items() if by <= 0])
             self._terms.clear()
             self._keys.clear()
-        for counts in (self._of_tenants, self._of_keys, self._of_terms):
-            counts.clear()
+        self._of_tenants.clear()
+        self._of_terms.clear()
         for numbers in (self._tenants, self._keys, self._terms):
             if len(numbers) > _REMEMBERED:
                 numbers.clear()
@@ -102,8 +105,8 @@ class Terms:
         """Discard pending changes after a rollback."""
         for numbers in (self._tenants, self._keys, self._terms):
             numbers.clear()
-        for counts in (self._of_tenants, self._of_keys, self._of_terms):
-            counts.clear()
+        self._of_tenants.clear()
+        self._of_terms.clear()
 
     def _number_of(self, find: str, make: str, *values: object) -> int:
         found = self._connection.execute(find, values).fetchone()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Final, NamedTuple, assert_never
+
+import msgspec
 
 from clew_events.commit import Recorded
 from clew_events.content import Metadata
@@ -40,13 +42,20 @@ from clew_projections.index.rows import Row, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, Terms, actor_key
 from clew_projections.views import ThreadView, absent
 
-_FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id = ?"
+_FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))"
 _STATUS: Final = "SELECT t.deleted, t.n FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
 _NEXT: Final = "SELECT coalesce(max(no), 0) + 1 FROM thread"
-_PUT: Final = f"INSERT OR REPLACE INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
+_PUT: Final = f"INSERT INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
 _CHANGED: Final = tuple(name for name in Row._fields if name not in rows.CONSTANT)
 _CHANGE: Final = f"UPDATE thread SET {', '.join(f'{name} = ?' for name in _CHANGED)} WHERE no = ?"
 _changed_values: Final = attrgetter(*_CHANGED, "no")
+_PUT_PAIR: Final = "INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)"
+_MOVE_PAIRS: Final = "UPDATE pair SET updated = ? WHERE thread = ?"
+_DELETE_PAIR: Final = "DELETE FROM pair WHERE thread = ? AND key = ?"
+_DELETE_PAIRS: Final = "DELETE FROM pair WHERE thread = ?"
+_ORDER: Final = (_PUT, _CHANGE, _DELETE_PAIRS, _DELETE_PAIR, _MOVE_PAIRS, _PUT_PAIR)
+"""The statements of a transaction about threads and their pairs, in the order in which they run, each once for all."""
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class ErasureMark(NamedTuple):
@@ -69,7 +78,7 @@ class IndexWriter:
         self._may_write = may_write
         self._terms = Terms(connection)
         self._texts = Texts(connection)
-        self._pairs_put: list[tuple[int, int, int, int, int]] = []
+        self._waiting: dict[str, list[tuple[object, ...]]] = {statement: [] for statement in _ORDER}
         self._next: int | None = None
 
     def marks(self) -> dict[int, int]:
@@ -107,14 +116,14 @@ class IndexWriter:
             Corrupt: a commit does not continue its thread; or the file is damaged (``unreadable_index``).
             Unavailable: the file cannot be written, as when the disk is full. The call may be retried.
         """
-        threads: dict[tuple[str, str], list[Recorded]] = {}
+        tenants: dict[str, dict[str, list[Recorded]]] = {}
         for each in commits:
-            threads.setdefault((each.commit.tenant, each.commit.thread), []).append(each)
+            tenants.setdefault(each.commit.tenant, {}).setdefault(each.commit.thread, []).append(each)
         with self._transaction():
-            for (tenant, thread), new in threads.items():
-                self._continue(tenant, thread, new)
-            self._connection.executemany("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", self._pairs_put)
-            self._pairs_put.clear()
+            for tenant, threads in tenants.items():
+                known = self._find(tenant, threads)
+                for thread, new in threads.items():
+                    self._continue(tenant, thread, known.get(thread), new)
             self._mark(commits, marks, erased or {})
 
     def leave_out(self, tenant: str, thread: str) -> None:
@@ -124,9 +133,7 @@ class IndexWriter:
             Unavailable: the file cannot be written.
         """
         with self._transaction():
-            found = self._connection.execute(_FIND, (self._terms.tenant(tenant), thread)).fetchone()
-            if found is not None:
-                row = Row._make(found)
+            for row in self._find(tenant, [thread]).values():
                 self._relate(row, rows.view_of(row, tenant), row._replace(deleted=1), absent(tenant, thread))
                 self._texts.remove(row.tenant, row.no)
                 self._connection.execute("DELETE FROM thread WHERE no = ?", (row.no,))
@@ -142,6 +149,10 @@ class IndexWriter:
             self._connection.execute("BEGIN IMMEDIATE")
             self._check_live()
             yield
+            for statement, values in self._waiting.items():
+                if values:
+                    self._connection.executemany(statement, values)
+                    values.clear()
             self._texts.write()
             self._terms.write()
             self._connection.execute("COMMIT")
@@ -157,10 +168,12 @@ class IndexWriter:
         if not self._may_write():
             raise NotLive
 
-    def _continue(self, tenant: str, thread: str, commits: Sequence[Recorded]) -> None:
-        owner = self._terms.tenant(tenant)
-        found = self._connection.execute(_FIND, (owner, thread)).fetchone()
-        row = Row._make(found) if found is not None else None
+    def _find(self, tenant: str, threads: Iterable[str]) -> dict[str, Row]:
+        """Return the rows of a tenant's threads by their ids; threads without any are left out."""
+        found = self._connection.execute(_FIND, (self._terms.tenant(tenant), _ENCODE(list(threads)).decode()))
+        return {row.id: row for row in map(Row._make, found)}
+
+    def _continue(self, tenant: str, thread: str, row: Row | None, commits: Sequence[Recorded]) -> None:
         if row is not None and commits[-1].commit.n <= row.n:
             return
         anew = row is None or (row.deleted and commits[0].commit.n == 1)
@@ -173,10 +186,13 @@ class IndexWriter:
                 known.append(each)
         if row is not None and row.deleted and after.status == "open" and not anew:
             raise AssertionError("a restored thread is taken with its whole history")
-        no = row.no if row is not None else self._new_number()
-        created_by = row.created_by if row is not None else known[0].commit.actor
-        written = rows.row_of(no, owner, after, created_by, known[-1].commit.actor)
-        self._put(row, written)
+        actor = known[-1].commit.actor
+        if row is None:
+            written = rows.row_of(self._new_number(), self._terms.tenant(tenant), after, known[0].commit.actor, actor)
+            self._waiting[_PUT].append(written)
+        else:
+            written = rows.row_of(row.no, row.tenant, after, row.created_by, actor)
+            self._waiting[_CHANGE].append(_changed_values(written))
         self._relate(row, before, written, after)
         self._write_texts(written, known)
 
@@ -185,38 +201,37 @@ class IndexWriter:
         self._next = no + 1
         return no
 
-    def _put(self, before: Row | None, after: Row) -> None:
-        if before is None:
-            self._connection.execute(_PUT, after)
-        else:
-            self._connection.execute(_CHANGE, _changed_values(after))
-
     def _relate(self, row: Row | None, before: ThreadView, written: Row, after: ThreadView) -> None:
         """Update the pairs of a thread from its former to its new row."""
         was = self._pairs(row, before.metadata) if row is not None and not row.deleted else {}
         now = self._pairs(written, after.metadata) if not written.deleted else {}
-        self._terms.count_thread(written.tenant, bool(now) - bool(was))
-        no, run = written.no, self._connection.execute
+        no, waiting = written.no, self._waiting
+        if bool(now) != bool(was):
+            self._terms.count_thread(written.tenant, 1 if now else -1)
+        if row is not None and not now:
+            waiting[_DELETE_PAIRS].append((no,))
+        elif was and row is not None and row.updated != written.updated:
+            waiting[_MOVE_PAIRS].append((written.updated, no))
+        if was == now:
+            return
         for key, term in was.items():
             if now.get(key) != term:
                 self._terms.count(key, term, -1)
-        if not now:
-            run("DELETE FROM pair WHERE thread = ?", (no,))
-            return
-        for key in was.keys() - now.keys():
-            run("DELETE FROM pair WHERE thread = ? AND key = ?", (no, key))
-        if was and row is not None and row.updated != written.updated:
-            run("UPDATE pair SET updated = ? WHERE thread = ?", (written.updated, no))
+                if now and key not in now:
+                    waiting[_DELETE_PAIR].append((no, key))
         for key, term in now.items():
             if was.get(key) != term:
                 self._terms.count(key, term, 1)
-                self._pairs_put.append((no, key, term, written.created, written.updated))
+                waiting[_PUT_PAIR].append((no, key, term, written.created, written.updated))
 
     def _pairs(self, row: Row, metadata: Metadata) -> dict[int, int]:
-        named = {self._terms.key(row.tenant, name): value for name, value in metadata.items()}
-        named[actor_key(row.tenant, CREATED_BY)] = row.created_by
-        named[actor_key(row.tenant, UPDATED_BY)] = row.updated_by
-        return {key: self._terms.term(key, value) for key, value in named.items()}
+        """Return the terms of a thread by their keys."""
+        tenant, key, term = row.tenant, self._terms.key, self._terms.term
+        pairs = {no: term(no, value) for name, value in metadata.items() for no in (key(tenant, name),)}
+        for which, actor in ((CREATED_BY, row.created_by), (UPDATED_BY, row.updated_by)):
+            no = actor_key(tenant, which)
+            pairs[no] = term(no, actor)
+        return pairs
 
     def _write_texts(self, row: Row, commits: Sequence[Recorded]) -> None:  # noqa: C901 - one case an event
         """Add the texts of a thread's commits, and remove those that they delete."""
@@ -253,13 +268,14 @@ class IndexWriter:
         )
         self._connection.executemany(further, ((shard, seq, erased.get(shard, 0)) for shard, seq in marks.items()))
         if commits:
-            newest = max(micros(each.commit.at) for each in commits)
+            newest = micros(max(each.commit.at for each in commits))
             self._connection.execute("UPDATE newest SET at = max(coalesce(at, ?), ?)", (newest, newest))
 
     def _undo(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        self._pairs_put.clear()
+        for values in self._waiting.values():
+            values.clear()
         self._next = None
         self._terms.forget()
         self._texts.forget()
