@@ -224,6 +224,7 @@ TABLES = {
     8: "a63ff55e835fd02a",
     9: "68bfcce2b4de4d33",
     10: "613b7c8d70990482",
+    11: "86a025cfa8840ccb",
 }
 """Of each format, the digest of its tables."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
@@ -122,19 +123,20 @@ class Texts:
         self._said: list[str] = []
         """What the full-text index takes of each that was added."""
         self._waiting: list[tuple[int, str, str]] = []
-        self._new: set[str] = set()
-        self._gone: set[str] = set()
-        self._known: set[str] = set()
+        self._new: defaultdict[int, set[str]] = defaultdict(set)
+        """Words by tenant, as those that are gone, and those known to be in the vocabulary."""
+        self._gone: defaultdict[int, set[str]] = defaultdict(set)
+        self._known: defaultdict[int, set[str]] = defaultdict(set)
 
     def add(self, tenant: int, thread: int, near: int, added: ItemAdded | ItemReplaced) -> None:
         """Add an item at its slot, or the next free one. An item without text is left out."""
         role, text, begin, end = said_in(added)
         if not text or text.isspace():
             return
-        words = _tenant_terms(tenant, text)
-        self._new |= words
+        words = words_in(text)
+        self._new[tenant] |= words
         self._added.append((near, thread, ordinal_of(added), role, added.item, text, begin, end))
-        self._said.append(_fts_query(words, thread))
+        self._said.append(_said(tenant, words, thread))
 
     def remove(self, tenant: int, thread: int, ordinal: int | None = None) -> None:
         """Remove a message of a thread, or all of them."""
@@ -143,9 +145,9 @@ class Texts:
             ("thread = ?", (thread,)) if ordinal is None else ("thread = ? AND ordinal = ?", (thread, ordinal))
         )
         for no, text in self._connection.execute(f"SELECT no, text FROM message WHERE {which}", values):
-            words = _tenant_terms(tenant, text)
-            self._gone |= words
-            self._waiting.append((TURN - no, _TAKE, _fts_query(words, thread)))
+            words = words_in(text)
+            self._gone[tenant] |= words
+            self._waiting.append((TURN - no, _TAKE, _said(tenant, words, thread)))
         self._connection.execute(f"DELETE FROM message WHERE {which}", values)
 
     def write(self) -> None:
@@ -158,14 +160,17 @@ class Texts:
         for what, same in groupby(self._waiting, itemgetter(1)):
             self._connection.executemany(what, [(no, said) for no, _, said in same])
         self._waiting.clear()
-        new = self._new - self._known
-        self._connection.executemany("INSERT OR IGNORE INTO vocabulary VALUES (?)", ((word,) for word in new))
-        if len(self._known) > _KNOWN:
+        if sum(map(len, self._known.values())) > _KNOWN:
             self._known.clear()
-        self._known |= new
-        if self._gone:
-            self._forget_unused()
+        for tenant, words in self._new.items():
+            if new := words - self._known[tenant]:
+                terms = [(tenant_term(tenant, word),) for word in new]
+                self._connection.executemany("INSERT OR IGNORE INTO vocabulary VALUES (?)", terms)
+                self._known[tenant] |= new
         self._new.clear()
+        for tenant, words in self._gone.items():
+            self._forget_unused(tenant, words)
+        self._gone.clear()
 
     def forget(self) -> None:
         """Discard pending changes after a rollback."""
@@ -193,14 +198,14 @@ class Texts:
         self._added.clear()
         self._said.clear()
 
-    def _forget_unused(self) -> None:
-        """Remove words that no message has any more from the vocabulary."""
-        for word in self._gone:
-            used = self._connection.execute("SELECT 1 FROM words WHERE words MATCH ? LIMIT 1", (f'"{word}"',))
+    def _forget_unused(self, tenant: int, words: Iterable[str]) -> None:
+        """Remove words that no message of a tenant has any more from the vocabulary."""
+        for word in words:
+            term = tenant_term(tenant, word)
+            used = self._connection.execute("SELECT 1 FROM words WHERE words MATCH ? LIMIT 1", (f'"{term}"',))
             if used.fetchone() is None:
-                self._connection.execute("DELETE FROM vocabulary WHERE word = ?", (word,))
-                self._known.discard(word)
-        self._gone.clear()
+                self._connection.execute("DELETE FROM vocabulary WHERE word = ?", (term,))
+                self._known[tenant].discard(word)
 
     def _free(self, near: int) -> int:
         taken = self._connection.execute("SELECT 1 FROM message WHERE no = ?", (near,)).fetchone()
@@ -211,9 +216,7 @@ class Texts:
         return near
 
 
-def _tenant_terms(tenant: int, text: str) -> set[str]:
-    return {f"{tenant}x{word}" for word in words_in(text)}
-
-
-def _fts_query(words: Iterable[str], thread: int) -> str:
-    return f"{place_of(thread)} {' '.join(words)}"
+def _said(tenant: int, words: set[str], thread: int) -> str:
+    """Return what the full-text index takes of a message: the token of its thread, and those of its words."""
+    before = f" {tenant_term(tenant, '')}"
+    return f"{place_of(thread)}{before}{before.join(words)}" if words else place_of(thread)

@@ -8,11 +8,10 @@ history cannot be folded. They are left out and reported, and retried whenever t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
@@ -26,7 +25,6 @@ BUSY: int = 10_000
 """Milliseconds to wait for another connection to the same file."""
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS feeding_places (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS feeding_aside (
     tenant TEXT NOT NULL, thread TEXT NOT NULL, seq INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
     since TEXT NOT NULL, PRIMARY KEY (tenant, thread)
@@ -34,12 +32,11 @@ CREATE TABLE IF NOT EXISTS feeding_aside (
 """
 
 
-NOTHING: Final = ""
-"""The hash in a place at which there is no commit, since the end of the log was removed."""
-
-
 class Place(Struct, frozen=True):
-    """The position of an index in a shard, and the hash of the commit there."""
+    """The position of an index in a shard, and the hash of the commit there, or '' if the end of the log was removed.
+
+    The writer stores it among the marks, with what it applies.
+    """
 
     shard: int
     seq: int
@@ -88,18 +85,6 @@ class Ledger:
         """The last commit taken of every shard that has any."""
         return _places(self._db)
 
-    def note(self, places: Iterable[Place]) -> None:
-        """Note how far some shards were taken."""
-        with closing(self._db.cursor()) as cursor:
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                rows = [(each.shard, each.seq, each.hash) for each in places]
-                cursor.executemany("INSERT OR REPLACE INTO feeding_places VALUES (?, ?, ?)", rows)
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
-
     def aside(self) -> list[ParkedThread]:
         """The threads that are left out."""
         return _parked_threads(self._db)
@@ -139,7 +124,7 @@ def notes(path: Path) -> Notes:
 
 
 def _places(db: sqlite3.Connection) -> list[Place]:
-    return [Place(*row) for row in db.execute("SELECT shard, seq, hash FROM feeding_places ORDER BY shard")]
+    return [Place(*row) for row in db.execute("SELECT shard, seq, hash FROM mark ORDER BY shard")]
 
 
 def _parked_threads(db: sqlite3.Connection) -> list[ParkedThread]:

@@ -101,7 +101,13 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
     if view.created_at is None or view.recorded_at is None or view.updated_at is None or view.hash is None:
         raise AssertionError("a row is written because of a commit")
     deleted = view.status != "open"
-    updated = micros(view.updated_at)
+    # Most of a thread's times are one and the same.
+    created = recorded = micros(view.created_at)
+    if view.recorded_at is not view.created_at:
+        recorded = micros(view.recorded_at)
+    updated = active = created if view.updated_at is view.created_at else micros(view.updated_at)
+    if view.last_active_at is not None and view.last_active_at is not view.updated_at:
+        active = micros(view.last_active_at)
     return Row(
         no=no,
         tenant=tenant,
@@ -110,10 +116,10 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         seq=view.seq,
         n=view.n,
         hash=view.hash,
-        created=micros(view.created_at),
-        recorded=micros(view.recorded_at),
+        created=created,
+        recorded=recorded,
         updated=updated,
-        active=micros(view.last_active_at or view.updated_at),
+        active=active,
         expires_at=micros(due) if (due := view.expires_at) is not None else None,
         created_by=created_by,
         updated_by=updated_by,

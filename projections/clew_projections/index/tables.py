@@ -18,8 +18,9 @@ them backwards, so that the newest are read first. Each word has its tenant's nu
 only its tenant's messages; and each message has a word for its thread. ``vocabulary`` has all words in order, for
 searches by prefix.
 
-``mark`` has for each shard the sequence up to which everything is in the index, that of the newest erasure among it,
-and that of the newest erasure of which this file has no bytes left; see :mod:`clew_projections.index.clean_copy`.
+``mark`` has for each shard the sequence up to which everything is in the index, and the hash of the commit there, or ''
+if there is none; the sequence of the newest erasure among it, and that of the newest erasure of which this file has no
+bytes left; see :mod:`clew_projections.index.clean_copy`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 10
+INDEX_FORMAT: Final = 11
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
@@ -91,6 +92,7 @@ CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE mark (
     shard INTEGER PRIMARY KEY,
     seq INTEGER NOT NULL,
+    hash TEXT NOT NULL,
     erased INTEGER NOT NULL DEFAULT 0,
     clean INTEGER NOT NULL DEFAULT 0
 );

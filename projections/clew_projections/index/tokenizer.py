@@ -50,7 +50,7 @@ def words_in(text: str) -> set[str]:
     """Return the words of a text."""
     if text.isascii():
         found = set(_ASCII.findall(text.lower()))
-        return found if len(text) <= LONGEST else {word[:LONGEST] for word in found}
+        return found if max(map(len, found), default=0) <= LONGEST else {word[:LONGEST] for word in found}
     return {part.word for part in parts(text)}
 
 

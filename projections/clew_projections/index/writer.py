@@ -39,7 +39,7 @@ from clew_projections.apply import advance, restores_thread
 from clew_projections.index import rows
 from clew_projections.index.fts import Texts, slot
 from clew_projections.index.rows import Row, micros
-from clew_projections.index.terms import CREATED_BY, UPDATED_BY, Terms, actor_key
+from clew_projections.index.terms import CREATED_BY, UPDATED_BY, Pair, Terms
 from clew_projections.views import ThreadView, absent
 
 _FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))"
@@ -52,8 +52,7 @@ _changed_values: Final = attrgetter(*_CHANGED, "no")
 _PUT_PAIR: Final = "INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)"
 _MOVE_PAIRS: Final = "UPDATE pair SET updated = ? WHERE thread = ?"
 _DELETE_PAIR: Final = "DELETE FROM pair WHERE thread = ? AND key = ?"
-_DELETE_PAIRS: Final = "DELETE FROM pair WHERE thread = ?"
-_ORDER: Final = (_PUT, _CHANGE, _DELETE_PAIRS, _DELETE_PAIR, _MOVE_PAIRS, _PUT_PAIR)
+_ORDER: Final = (_PUT, _CHANGE, _DELETE_PAIR, _MOVE_PAIRS, _PUT_PAIR)
 """The statements of a transaction about threads and their pairs, in the order in which they run, each once for all."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -104,13 +103,17 @@ class IndexWriter:
         return list(found)
 
     def apply(
-        self, commits: Sequence[Recorded], marks: Mapping[int, int], erased: Mapping[int, int] | None = None
+        self,
+        commits: Sequence[Recorded],
+        marks: Mapping[int, int],
+        erased: Mapping[int, int] | None = None,
+        hashes: Mapping[int, str] | None = None,
     ) -> None:
         """Apply commits, each thread's in order, and the new marks, in one transaction.
 
         Commits that the index contains already change nothing. Of a thread that :meth:`find_restored` returns they are
         its history from the first commit on. ``erased`` has by shard the sequence of the newest commit that requests an
-        erasure.
+        erasure, and ``hashes`` the hash of the commit at its mark.
 
         Raises:
             Corrupt: a commit does not continue its thread; or the file is damaged (``unreadable_index``).
@@ -124,7 +127,10 @@ class IndexWriter:
                 known = self._find(tenant, threads)
                 for thread, new in threads.items():
                     self._continue(tenant, thread, known.get(thread), new)
-            self._mark(commits, marks, erased or {})
+            self._mark(marks, erased or {}, hashes or {})
+            if commits:
+                newest = micros(max(each.commit.at for each in commits))
+                self._connection.execute("UPDATE newest SET at = max(coalesce(at, ?), ?)", (newest, newest))
 
     def leave_out(self, tenant: str, thread: str) -> None:
         """Remove a thread completely; applying its commits from the first on adds it again.
@@ -203,35 +209,29 @@ class IndexWriter:
 
     def _relate(self, row: Row | None, before: ThreadView, written: Row, after: ThreadView) -> None:
         """Update the pairs of a thread from its former to its new row."""
-        was = self._pairs(row, before.metadata) if row is not None and not row.deleted else {}
-        now = self._pairs(written, after.metadata) if not written.deleted else {}
+        was_there, is_there = row is not None and not row.deleted, not written.deleted
         no, waiting = written.no, self._waiting
-        if bool(now) != bool(was):
-            self._terms.count_thread(written.tenant, 1 if now else -1)
-        if row is not None and not now:
-            waiting[_DELETE_PAIRS].append((no,))
-        elif was and row is not None and row.updated != written.updated:
-            waiting[_MOVE_PAIRS].append((written.updated, no))
-        if was == now:
+        if was_there != is_there:
+            self._terms.count_thread(written.tenant, 1 if is_there else -1)
+        elif row is None or not is_there:
             return
-        for key, term in was.items():
-            if now.get(key) != term:
-                self._terms.count(key, term, -1)
-                if now and key not in now:
-                    waiting[_DELETE_PAIR].append((no, key))
-        for key, term in now.items():
-            if was.get(key) != term:
-                self._terms.count(key, term, 1)
-                waiting[_PUT_PAIR].append((no, key, term, written.created, written.updated))
+        elif row.updated != written.updated:
+            waiting[_MOVE_PAIRS].append((written.updated, no))
+            if row.updated_by == written.updated_by and before.metadata == after.metadata:
+                return
+        was = self._pairs(row, before.metadata) if row is not None and was_there else set()
+        now = self._pairs(written, after.metadata) if is_there else set()
+        new, old, times = now - was, was - now, (written.created, written.updated)
+        self._terms.count(new, old)
+        waiting[_PUT_PAIR] += [(no, *pair, *times) for pair in new]
+        if old:
+            gone = {pair.key for pair in old} - {pair.key for pair in new}
+            waiting[_DELETE_PAIR] += [(no, key) for key in gone]
 
-    def _pairs(self, row: Row, metadata: Metadata) -> dict[int, int]:
-        """Return the terms of a thread by their keys."""
-        tenant, key, term = row.tenant, self._terms.key, self._terms.term
-        pairs = {no: term(no, value) for name, value in metadata.items() for no in (key(tenant, name),)}
-        for which, actor in ((CREATED_BY, row.created_by), (UPDATED_BY, row.updated_by)):
-            no = actor_key(tenant, which)
-            pairs[no] = term(no, actor)
-        return pairs
+    def _pairs(self, row: Row, metadata: Metadata) -> set[Pair]:
+        actors = (CREATED_BY, row.created_by), (UPDATED_BY, row.updated_by)
+        named: list[tuple[str | int, str]] = [*metadata.items(), *actors]
+        return {self._terms.pair(row.tenant, key, value) for key, value in named}
 
     def _write_texts(self, row: Row, commits: Sequence[Recorded]) -> None:  # noqa: C901 - one case an event
         """Add the texts of a thread's commits, and remove those that they delete."""
@@ -243,6 +243,8 @@ class IndexWriter:
                 match event:
                     case ItemAdded():
                         self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event)
+                    case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | ItemMetadataUpdated():
+                        continue  # They change no text; the row is made from the view.
                     case ItemReplaced():
                         self._texts.remove(row.tenant, row.no, ordinal_of(event))
                         self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event)
@@ -250,8 +252,6 @@ class IndexWriter:
                         self._texts.remove(row.tenant, row.no, ordinal_of(event))
                     case ItemsCleared():
                         self._texts.remove(row.tenant, row.no)
-                    case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | ItemMetadataUpdated():
-                        continue  # They change no text; the row is made from the view.
                     case ErasedThreadEvent() | ErasedItemEvent():
                         continue  # An erased content has no text.
                     case ThreadDeleted() | ThreadRestored() | ErasureRequested():
@@ -261,15 +261,14 @@ class IndexWriter:
                     case _:
                         assert_never(event)
 
-    def _mark(self, commits: Sequence[Recorded], marks: Mapping[int, int], erased: Mapping[int, int]) -> None:
+    def _mark(self, marks: Mapping[int, int], erased: Mapping[int, int], hashes: Mapping[int, str]) -> None:
         further = (
-            "INSERT INTO mark (shard, seq, erased) VALUES (?, ?, ?) ON CONFLICT (shard) DO UPDATE "
-            "SET seq = max(seq, excluded.seq), erased = max(erased, excluded.erased)"
+            "INSERT INTO mark (shard, seq, hash, erased) VALUES (?, ?, ?, ?) ON CONFLICT (shard) DO UPDATE "
+            "SET hash = iif(excluded.seq > seq, excluded.hash, hash), seq = max(seq, excluded.seq), "
+            "erased = max(erased, excluded.erased)"
         )
-        self._connection.executemany(further, ((shard, seq, erased.get(shard, 0)) for shard, seq in marks.items()))
-        if commits:
-            newest = micros(max(each.commit.at for each in commits))
-            self._connection.execute("UPDATE newest SET at = max(coalesce(at, ?), ?)", (newest, newest))
+        marked = [(shard, seq, hashes.get(shard, ""), erased.get(shard, 0)) for shard, seq in marks.items()]
+        self._connection.executemany(further, marked)
 
     def _undo(self) -> None:
         if self._connection.in_transaction:

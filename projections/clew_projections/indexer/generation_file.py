@@ -13,14 +13,16 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
-from clew_events.commit import Recorded, record_hash
+from clew_events.codec import decode_recorded
+from clew_events.commit import Position, Recorded, record_hash
 from clew_events.errors import Corrupt
+from clew_events.events import ThreadEvent
 from clew_events.subjects import Address, address_of
 from clew_projections.apply import restores_thread
-from clew_projections.history.histories import Histories, read
+from clew_projections.history.histories import Histories, locate_fault
 from clew_projections.index.database import Unusable, is_busy, is_damage, open_for_writing
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.notes import BUSY, NOTHING, Ledger, ParkedThread, Place
+from clew_projections.index.notes import BUSY, Ledger, ParkedThread, Place
 from clew_projections.index.writer import ErasureMark, IndexWriter, NotLive
 from clew_projections.nats.stream_messages import StoredMessage
 
@@ -191,38 +193,49 @@ class IndexGeneration:
 
     def _take(self, batch: Batch, histories: Mapping[Address, History]) -> list[Address]:
         """Add a batch, or return the restored threads whose histories it takes; then nothing of it was added."""
-        commits: list[Recorded] = []
-        last: dict[int, StoredMessage] = {}
-        erased: dict[int, int] = {}
-        for shard, stored in batch.commits:
-            last[shard] = stored
-            aside = self._aside and address_of(stored.subject) in self._aside
-            try:
-                recorded = read(stored, shard)
-            except Corrupt as fault:
-                if not aside:
-                    self._set_aside(address_of(stored.subject), stored.seq, fault)
-                continue
-            if not aside:
-                commits.append(recorded)
-            if recorded.commit.requests_erasure:
-                # Also of a thread that was set aside: the file may still have bytes of it.
-                erased[shard] = stored.seq
-        if restored := self._writer.find_restored(self._without_aside(commits)):
+        commits, restoring, erased = self._read(batch)
+        if restored := self._writer.find_restored(self._without_aside(restoring)):
             if not histories:
                 return restored
             commits = self._with_histories(commits, histories)
-        positions = {**self._marks, **batch.positions}
+        positions, last = {**self._marks, **batch.positions}, dict(batch.commits)
+        hashes = {shard: record_hash(each.body) for shard, each in last.items() if each.seq == positions[shard]}
         try:
-            self._writer.apply(self._without_aside(commits), positions, erased)
+            self._writer.apply(self._without_aside(commits), positions, erased, hashes)
         except Corrupt:
             self._one_by_one(commits)
-            self._writer.apply([], positions, erased)
+            self._writer.apply([], positions, erased, hashes)
         self._marks = positions
         if erased:
             self._erasures = self._writer.erasures()
-        self._ledger.note(_place(shard, seq, last.get(shard)) for shard, seq in batch.positions.items())
         return []
+
+    def _read(self, batch: Batch) -> tuple[list[Recorded], list[Recorded], dict[int, int]]:
+        """Decode a batch, and set aside what is unreadable.
+
+        Returns the commits, those of them that restore a thread, and by shard the newest that requests an erasure.
+        """
+        commits: list[Recorded] = []
+        restoring: list[Recorded] = []
+        erased: dict[int, int] = {}
+        for shard, stored in batch.commits:
+            aside = self._aside and address_of(stored.subject) in self._aside
+            try:
+                # Without its headers, which take as long to parse and of which nothing is indexed.
+                recorded = decode_recorded(stored.body, Position(shard, stored.seq))
+            except Corrupt as fault:
+                if not aside:
+                    self._set_aside(address_of(stored.subject), stored.seq, locate_fault(fault, stored.seq, shard))
+                continue
+            if not aside:
+                commits.append(recorded)
+            for event in recorded.commit.events:
+                if isinstance(event, ThreadEvent) and event.request is not None:
+                    # Also of a thread that was set aside: the file may still have bytes of it.
+                    erased[shard] = stored.seq
+                elif isinstance(event, ThreadEvent) and event.restores and not aside:
+                    restoring.append(recorded)
+        return commits, restoring, erased
 
     def _with_histories(self, commits: Sequence[Recorded], histories: Mapping[Address, History]) -> list[Recorded]:
         """Return commits with those of some threads replaced by their histories."""
@@ -312,7 +325,3 @@ def _held_marks(file: Path) -> Iterator[dict[int, int] | None]:
 
 def _address(recorded: Recorded) -> Address:
     return Address(recorded.commit.tenant, recorded.commit.thread)
-
-
-def _place(shard: int, seq: int, last: StoredMessage | None) -> Place:
-    return Place(shard, seq, record_hash(last.body) if last is not None and last.seq == seq else NOTHING)
