@@ -97,8 +97,8 @@ class IndexProof:
         """Return for each thread whether the index has it exactly as expected."""
         return await asyncio.to_thread(self._right, expected)
 
-    async def thread(self, address: Address) -> str | None:
-        """Return how the index differs from the log, up to its own position, in a thread; ``None`` if it does not.
+    async def threads(self, addresses: Sequence[Address]) -> list[str | None]:
+        """Return how the index differs from the log, up to its own position, in threads; ``None`` where it does not.
 
         A thread whose history cannot be folded is left out of the index, which is no drift, nor is it that the index
         still has what a commit after its position erases.
@@ -106,8 +106,11 @@ class IndexProof:
         Raises:
             Unavailable: the log does not answer, or the file is unreadable.
         """
-        shard = self._histories.shard(address)
-        mark, actual = await asyncio.to_thread(self._actual_at, address, shard)
+        held = await asyncio.to_thread(self._actual_at, addresses)
+        compared = (self._compare(address, *each) for address, each in zip(addresses, held, strict=True))
+        return await asyncio.gather(*compared)
+
+    async def _compare(self, address: Address, mark: int, actual: _ActualRows | None) -> str | None:
         try:
             expected = await self._expected(address, mark)
         except Corrupt:
@@ -137,7 +140,7 @@ class IndexProof:
         Raises:
             Unavailable: the log does not answer, or the file cannot be read.
         """
-        mark, actual = await asyncio.to_thread(self._actual_at, address, self._histories.shard(address))
+        ((mark, actual),) = await asyncio.to_thread(self._actual_at, [address])
         if actual is None:
             return False
         try:
@@ -184,10 +187,10 @@ class IndexProof:
                 for each in expected
             ]
 
-    def _actual_at(self, address: Address, shard: int) -> tuple[int, _ActualRows | None]:
+    def _actual_at(self, addresses: Sequence[Address]) -> list[tuple[int, _ActualRows | None]]:
         with self._moment() as db:
-            mark = db.execute("SELECT seq FROM mark WHERE shard = ?", (shard,)).fetchone()
-            return (mark[0] if mark is not None else 0), _actual_rows(db, address)
+            marks = _read_marks(db)
+            return [(marks.get(self._histories.shard(each), 0), _actual_rows(db, each)) for each in addresses]
 
     def _head(self, address: Address) -> tuple[int, str] | None:
         with self._moment() as db:
@@ -196,7 +199,7 @@ class IndexProof:
 
     def _marks(self) -> dict[int, int]:
         with self._moment() as db:
-            return dict(db.execute("SELECT shard, seq FROM mark"))
+            return _read_marks(db)
 
     def _counts(self) -> list[str]:
         with self._moment() as db:
@@ -221,6 +224,10 @@ class IndexProof:
                 yield db
         except sqlite3.Error as fault:
             raise Unavailable(f"the index {self._file} cannot be read: {fault}", code="index_unavailable") from fault
+
+
+def _read_marks(db: sqlite3.Connection) -> dict[int, int]:
+    return dict(db.execute("SELECT shard, seq FROM mark"))
 
 
 def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None:
@@ -308,7 +315,12 @@ class IndexCheck:
         """
         found: list[ViewComparison] = []
         for start in range(0, len(compared), AT_ONCE):
-            found += await asyncio.gather(*map(self._one, compared[start : start + AT_ONCE]))
+            some = compared[start : start + AT_ONCE]
+            wrong = await self._proof.threads([each.address for each in some])
+            found += [
+                each if what is None else replace(each, index=self._finding(each.address, what))
+                for each, what in zip(some, wrong, strict=True)
+            ]
         return found
 
     async def rest(self) -> AsyncGenerator[Finding, None]:
@@ -321,15 +333,11 @@ class IndexCheck:
             yield Finding(tenant="", thread="", code=CODE, what=what, shard=0)
         page, place = await self._proof.page(0)
         while page:
-            for address in await without_history(self._js, self._histories, page):
-                wrong = await self._proof.thread(address)
+            strays = await without_history(self._js, self._histories, page)
+            for address, wrong in zip(strays, await self._proof.threads(strays), strict=True):
                 if wrong is not None:
                     yield self._finding(address, wrong)
             page, place = await self._proof.page(place)
-
-    async def _one(self, compared: ViewComparison) -> ViewComparison:
-        what = await self._proof.thread(compared.address)
-        return compared if what is None else replace(compared, index=self._finding(compared.address, what))
 
     def _finding(self, address: Address, what: str) -> Finding:
         shard = self._histories.shard(address)

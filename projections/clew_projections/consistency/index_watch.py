@@ -128,26 +128,25 @@ class IndexWatch:
                 generation=number, began_at=now, since=known.began_at, drifted_before=known.drifted + len(wrong)
             )
         else:
-            wrong = [what for what in await asyncio.gather(*(self._one(proof, each) for each in page)) if what]
+            found = zip(page, await proof.threads(page), strict=True)
+            wrong = [what for address, what in found if what and await self._is_drift(proof, address, what)]
             threads, drifted = known.threads + len(page), known.drifted + len(wrong)
             began = known.began_at if known.place else now
             known = replace(known, place=place, threads=threads, drifted=drifted, began_at=began)
         write(self._folder.path, known)
         return max(1, len(page))
 
-    async def _one(self, proof: IndexProof, address: Address) -> str | None:
-        what = await proof.thread(address)
-        if what is None:
-            return None
+    async def _is_drift(self, proof: IndexProof, address: Address, what: str) -> bool:
+        """Whether a difference from the log is the index's fault; logged in any case."""
         named = f"thread {address.thread} of tenant {address.tenant}: {what}"
         if await proof.knows_more(address):
             # Not drift: a rebuild would delete what is left of these commits.
             self._say(
                 f"the log has lost commits, and the index in {self._folder.path} may be their last trace: {named}"
             )
-            return None
+            return False
         self._say_drift(named)
-        return what
+        return True
 
     def _say_drift(self, what: str) -> None:
         self._say(

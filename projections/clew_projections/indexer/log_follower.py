@@ -26,6 +26,8 @@ GATHERING: Final = 0.05
 """Seconds to wait after the end was read: many commits together cost less than single ones."""
 BUSY: Final = 10
 """Commits at the end of a shard from which on the wait is as long as between polls, so that there are fewer writes."""
+TOGETHER: Final = 0.01
+"""Seconds to wait after a batch of so many commits for those of other busy shards, which are polled at one time."""
 AT_LAST: Final = 0.1
 """The longest interval between polls, in seconds, for up to ``SHARDS`` shards; longer for more."""
 SHARDS: Final = 8
@@ -70,7 +72,9 @@ class OrderedShard:
             Unavailable: JetStream does not answer. The next call continues at the same position.
         """
         if self._caught_up:
-            await asyncio.sleep(self._longest if self._busy else GATHERING)
+            # To the next multiple, which is the same for all busy shards: one transaction takes what all of them have.
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(self._longest - now % self._longest if self._busy else GATHERING)
         page, more = await self._js.after(self._stream, ">", self._after + 1, limit)
         self._caught_up = bool(page) and not more
         self._busy = len(page) >= BUSY
@@ -135,6 +139,8 @@ class LogFollower:
                 if task.done():
                     task.result()
             return Batch()
+        if BUSY <= len(batch) < AT_ONCE:
+            await asyncio.sleep(TOGETHER)
         while len(batch) < AT_ONCE and not self._arrived.empty():
             batch.add(self._arrived.get_nowait())
         return batch
