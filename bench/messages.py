@@ -77,7 +77,7 @@ async def made(clew: Clew, length: int, *, own: bool = False) -> ThreadView:
             prev=view.hash,
             events=events,
         )
-        encoded = encode(commit, [ids.random_salt() for _ in range(len(events) + 1)])
+        encoded = encode(commit, ids.random_salts(len(events) + 1))
         appended = await log.append(encoded, view.seq)
         if not isinstance(appended, AppendResult):
             raise RuntimeError(appended)  # noqa: TRY004 - somebody else writes this thread

@@ -444,7 +444,7 @@ def digest(command: Command, salt: str) -> str:
     """
     request = msgspec.structs.replace(command, id=None, actor=None, reason=None, reply_to=None)
     body = _CANONICAL.encode(request)
-    if isinstance(command, CreateThread | AddItems | ReplaceItem):
+    if command.items is not None if isinstance(command, CreateThread) else isinstance(command, AddItems | ReplaceItem):
         body = msgspec.json.format(body, indent=-1)
     salted = b"\x00".join((salt.encode(), command.named.encode(), body))
     return f"{salt}.{hashlib.sha256(salted).hexdigest()[:_DIGITS]}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
-import secrets
 import string
 from collections.abc import Mapping
 from functools import lru_cache
@@ -138,9 +138,10 @@ def is_traceparent(text: str) -> bool:
     return _TRACEPARENT.fullmatch(text) is not None
 
 
-def random_salt() -> str:
-    """A salt of 128 random bits, in 22 characters of base64url."""
-    return secrets.token_urlsafe(16)
+def random_salts(count: int) -> list[str]:
+    """Return salts of at least 128 random bits each, in 22 characters of base64url."""
+    letters = base64.urlsafe_b64encode(os.urandom(18 * count)).decode()
+    return [letters[start : start + 22] for start in range(0, 24 * count, 24)]
 
 
 def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:
@@ -150,7 +151,7 @@ def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:
 
 def random_id(prefix: str, length: int = _TAIL) -> str:
     """A prefix and ``length`` unguessable letters or digits (24 carry 142 bits)."""
-    return prefix + _letters(secrets.token_bytes(length))
+    return prefix + _letters(os.urandom(length))
 
 
 def thread_id(*seed: str, conversation: bool = False) -> str:
@@ -159,7 +160,7 @@ def thread_id(*seed: str, conversation: bool = False) -> str:
     Both have the form of OpenAI's.
     """
     if conversation:
-        digits = hashlib.sha256("\x00".join(seed).encode()).hexdigest()[:48] if seed else secrets.token_hex(24)
+        digits = hashlib.sha256("\x00".join(seed).encode()).hexdigest()[:48] if seed else os.urandom(24).hex()
         return f"conv_{digits}"
     return derive_id("thread_", *seed) if seed else random_id("thread_")
 

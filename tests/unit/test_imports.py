@@ -170,7 +170,7 @@ def test_a_branch_goes_on_counting_and_commits_are_chained_and_of_a_size() -> No
     )
     thread = SourceThread(source="test", source_id="1", id="thread_1", created_at=NOON, metadata={}, items=items)
     commits = encode_thread(
-        judge_thread(thread, "acme", "f" * 64), NOON, lambda: SALT, actor="ada", limit=8 * 1024 * 1024
+        judge_thread(thread, "acme", "f" * 64), NOON, lambda count: [SALT] * count, actor="ada", limit=8 * 1024 * 1024
     )
     assert [len(commit.commit.events) for commit in commits] == [3, 2, 2, 1]
     assert [commit.commit.prev for commit in commits] == [None, *(commit.hash for commit in commits[:-1])]
@@ -178,7 +178,9 @@ def test_a_branch_goes_on_counting_and_commits_are_chained_and_of_a_size() -> No
         ("ImportThread", "import", "ada")
     }
     with pytest.raises(TooLarge):
-        encode_thread(judge_thread(thread, "acme", "f" * 64), NOON, lambda: SALT, actor="ada", limit=64 * 1024)
+        encode_thread(
+            judge_thread(thread, "acme", "f" * 64), NOON, lambda count: [SALT] * count, actor="ada", limit=64 * 1024
+        )
 
 
 def test_a_thread_that_is_too_large_to_be_stored_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

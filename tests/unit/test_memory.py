@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
@@ -78,12 +80,21 @@ def test_the_thread_used_longest_ago_is_forgotten_first() -> None:
     assert len(memory) == 2
 
 
+@contextlib.asynccontextmanager
+async def turn(turns: Turns, thread: str) -> AsyncIterator[None]:
+    await turns.take(address(thread))
+    try:
+        yield
+    finally:
+        turns.pass_on(address(thread))
+
+
 async def test_writers_of_one_thread_take_turns_in_the_order_they_came() -> None:
     turns = Turns()
     seen: list[str] = []
 
     async def write(name: str) -> None:
-        async with turns.turn(address("a")):
+        async with turn(turns, "a"):
             seen.append(f"{name} in")
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -98,7 +109,7 @@ async def test_writers_of_different_threads_do_not_wait_for_each_other() -> None
     both = asyncio.Barrier(2)
 
     async def write(thread: str) -> None:
-        async with turns.turn(address(thread)):
+        async with turn(turns, thread):
             await both.wait()
 
     await asyncio.gather(write("a"), write("b"))
@@ -107,17 +118,17 @@ async def test_writers_of_different_threads_do_not_wait_for_each_other() -> None
 async def test_a_turn_ends_with_an_error_and_with_a_cancelled_writer() -> None:
     turns = Turns()
     with pytest.raises(LookupError):
-        async with turns.turn(address("a")):
+        async with turn(turns, "a"):
             raise LookupError
     held = asyncio.Event()
 
     async def hold() -> None:
-        async with turns.turn(address("a")):
+        async with turn(turns, "a"):
             held.set()
             await asyncio.Event().wait()
 
     async def wait_in_vain() -> None:
-        async with turns.turn(address("a")):
+        async with turn(turns, "a"):
             raise AssertionError("it was not this one's turn")
 
     holder = asyncio.create_task(hold())
@@ -128,13 +139,27 @@ async def test_a_turn_ends_with_an_error_and_with_a_cancelled_writer() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    async with turns.turn(address("a")):
+    async with turn(turns, "a"):
         pass
+
+
+async def test_a_writer_that_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
+    turns = Turns()
+    await turns.take(address("a"))
+    first, second = (asyncio.create_task(turns.take(address("a"))) for _ in range(2))
+    await asyncio.sleep(0)
+    turns.pass_on(address("a"))
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await second
+    turns.pass_on(address("a"))
+    assert not turns._waiting
 
 
 async def test_nothing_is_kept_of_threads_that_nobody_writes() -> None:
     turns = Turns()
     for thread in map(str, range(100)):
-        async with turns.turn(address(thread)):
+        async with turn(turns, thread):
             pass
-    assert not turns._locks
+    assert not turns._waiting

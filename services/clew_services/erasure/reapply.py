@@ -264,7 +264,7 @@ class Reapplication:
             prev=view.hash,
             events=events,
         )
-        appended = await self._log.append(encode(commit, [ids.random_salt() for _ in range(len(events) + 1)]), view.seq)
+        appended = await self._log.append(encode(commit, ids.random_salts(len(events) + 1)), view.seq)
         if not isinstance(appended, AppendResult):
             raise Conflict(f"{name_history(address.thread)} was changed by another writer meanwhile: run this again")
         return appended.recorded

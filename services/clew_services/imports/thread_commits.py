@@ -103,7 +103,7 @@ def _name_place(fault: Rejected, thread: SourceThread) -> Invalid:
 def encode_thread(
     accepted: ThreadToImport,
     at: datetime,
-    salt: Callable[[], str],
+    salts: Callable[[int], Sequence[str]],
     *,
     actor: str,
     limit: int,
@@ -131,7 +131,7 @@ def encode_thread(
             prev=commits[-1].hash if commits else view.hash,
             events=events,
         )
-        encoded = encode(commit, [salt() for _ in range(len(events) + 1)])
+        encoded = encode(commit, salts(len(events) + 1))
         check_sizes(encoded, view, (), limit)
         commits.append(encoded)
     return commits

@@ -24,7 +24,7 @@ from clew_events.commit import Recorded
 from clew_events.content import Metadata
 from clew_events.errors import Rejected, Unavailable
 from clew_events.events import ForkedFrom, ItemEvent
-from clew_events.ids import random_salt
+from clew_events.ids import random_salts
 from clew_events.subjects import Address, address_of, event_stream, event_subject
 from clew_projections.apply import advance, advance_items, item_ids
 from clew_projections.history.histories import read
@@ -125,7 +125,6 @@ class ThreadImport:
         tenant: str,
         actor: str = CALLER,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        salt: Callable[[], str] = random_salt,
     ) -> None:
         self._opened = opened
         self._js = opened.js
@@ -134,7 +133,6 @@ class ThreadImport:
         self._tenant = tenant
         self._actor = actor
         self._clock = clock
-        self._salt = salt
         self._limit = min(opened.nc.max_payload, opened.layout.max_msg_size)
         self._report = ImportReport()
         self._refused = set[str]()
@@ -237,7 +235,7 @@ class ThreadImport:
         try:
             forked_from = await self._find_fork(thread, places)
             return thread, encode_thread(
-                thread, at, self._salt, actor=self._actor, limit=self._limit, forked_from=forked_from
+                thread, at, random_salts, actor=self._actor, limit=self._limit, forked_from=forked_from
             )
         except Rejected as fault:
             self._refuse(thread, fault.message)
@@ -370,7 +368,7 @@ class ThreadImport:
         subject = event_subject(shard, thread.address)
         # Only the first message on a subject can be guarded in a batch; the guard covers those after it.
         last = thread.there.seq if thread.there is not None else 0
-        first = {EXPECTED: str(last), DIGEST: digest(thread.command, self._salt())}
+        first = {EXPECTED: str(last), DIGEST: digest(thread.command, *random_salts(1))}
         return [OutgoingMessage(subject, each.body, {} if n else first) for n, each in enumerate(commits)]
 
     async def _write_shard(self, shard: int, threads: Sequence[list[OutgoingMessage]]) -> dict[Address, list[int]]:

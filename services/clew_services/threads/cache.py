@@ -1,11 +1,11 @@
-"""The cache of thread views in a process, and the locks that serialise its commands on each thread."""
+"""The cache of thread views in a process, and the turns that serialise its commands on each thread."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
-from weakref import WeakValueDictionary
 
 from clew_events.subjects import Address
 from clew_projections.lru_cache import LRUCache
@@ -55,14 +55,32 @@ class Memory:
 
 
 class Turns:
-    """A lock for each thread, so that commands within a process do not conflict with each other."""
+    """Turns on each thread, in the order of arrival, so that commands within a process do not conflict."""
 
     def __init__(self) -> None:
-        self._locks = WeakValueDictionary[Address, asyncio.Lock]()
+        self._waiting: dict[Address, deque[asyncio.Future[None]]] = {}
 
-    def turn(self, address: Address) -> asyncio.Lock:
-        """The lock of a thread. It is kept for as long as a command holds it or waits for it."""
-        lock = self._locks.get(address)
-        if lock is None:
-            lock = self._locks[address] = asyncio.Lock()
-        return lock
+    async def take(self, address: Address) -> None:
+        """Wait for the turn on a thread. Whoever has it must :meth:`pass_on`."""
+        waiting = self._waiting.get(address)
+        if waiting is None:
+            self._waiting[address] = deque()
+            return
+        turn = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.pass_on(address)
+            raise
+
+    def pass_on(self, address: Address) -> None:
+        """End the turn on a thread."""
+        waiting = self._waiting[address]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[address]

@@ -80,6 +80,11 @@ class _Task(Struct, frozen=True):
         """Whether the command cannot be decided on the thread alone."""
         return bool(self.named) or isinstance(self.command, PopItem)
 
+    @property
+    def needs_orders(self) -> bool:
+        """Whether the command depends on what the tenant has ordered, or on other threads."""
+        return isinstance(self.command, _ORDERED)
+
 
 class _Ground(Struct, frozen=True):
     """The state that a decision is based on: the thread, its items, and whether they were just read (``fresh``).
@@ -97,6 +102,10 @@ class _Ground(Struct, frozen=True):
     """What a fork is made of."""
     forks: tuple[Descendant, ...] = ()
     """The forks that show what is to be erased."""
+
+
+_ORDERED: Final = TenantCommand | ForkThread | ErasureCommand
+_CREATING: Final = CreateThread | ForkThread
 
 
 class _HandledCommand(Struct, frozen=True):
@@ -156,7 +165,6 @@ class Handler:
         erasures: ErasureRecords,
         forks: Forks,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        salt: Callable[[], str] = ids.random_salt,
         limits: Limits = DEFAULT,
         may_erase: bool = True,
         max_payload: Callable[[], int],
@@ -177,7 +185,6 @@ class Handler:
         self._forks = forks
         self._turns = Turns()
         self._clock = clock
-        self._salt = salt
         self._limits = limits
         self._may_erase = may_erase
         self._max_payload = max_payload
@@ -215,12 +222,19 @@ class Handler:
         address = Address(tenant, _thread_of(command, tenant))
         began = time.perf_counter()
         how: Handled = "failed"
+        impact: Impact | None = None
         try:
-            impact = await self._measure(tenant, command)
+            if isinstance(command, SetRetention):
+                impact = await self._impacts.measure(tenant, command, self._clock())
             task = _Task(command, address, command_id, command.actor or actor, by, condition, _named(command), impact)
-            async with self._turns.turn(address):
+            await self._turns.take(address)
+            try:
                 handled = await self._until_done(task, trace, fence)
-            done, how = await self._confirm(handled.done, tenant), handled.how
+            finally:
+                self._turns.pass_on(address)
+            done, how = handled.done, handled.how
+            if done.erasure is not None:
+                done = await self._confirm(done, done.erasure, tenant)
             if isinstance(command, SetRetention):
                 done = replace(done, retention=retention_effect(command, impact))
         except ClewError as error:
@@ -232,17 +246,10 @@ class Handler:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)
         return done
 
-    async def _measure(self, tenant: str, command: Command) -> Impact | None:
-        if not isinstance(command, SetRetention):
-            return None
-        return await self._impacts.measure(tenant, command, self._clock())
-
-    async def _confirm(self, done: Outcome, tenant: str) -> Outcome:
+    async def _confirm(self, done: Outcome, erasure: Erasure, tenant: str) -> Outcome:
         """The outcome, with its erasure as it is now; a record of it that is missing is written."""
-        if done.erasure is None:
-            return done
         try:
-            return replace(done, erasure=await self._erasures.confirm(tenant, done.erasure))
+            return replace(done, erasure=await self._erasures.confirm(tenant, erasure))
         except Unavailable as fault:
             raise Unavailable(fault.message, code=fault.code, outcome_unknown=True) from fault
 
@@ -270,28 +277,29 @@ class Handler:
         """Decide and append once; ``None`` if that has to be done again on the current state."""
         view = ground.thread
         repeat_key = task.command, task.id, view
-        if (first := await self._repeats.answered(*repeat_key)) is not None:
+        # An id that was made for this command is in no view that was read before.
+        may_repeat = ground.fresh or task.command.id is not None
+        if may_repeat and (first := await self._repeats.answered(*repeat_key)) is not None:
             return _HandledCommand(first, "repeat")
         try:
-            encoded = self._decide(task, ground)
+            decided = self._decide(task, ground)
         except (Rejected, Conflict):
             if ground.fresh:
                 raise
             return None
-        if encoded is None:
+        if decided is None:
             position = Position(self._histories.shard(task.address), view.seq)
             return (
                 _HandledCommand(outcome(task.command, view, ground.items, position), "nothing")
                 if ground.fresh
                 else None
             )
-        requested = requested_erasure(encoded.commit, None)
-        if requested is not None and not ground.fresh:
-            return None  # a newer commit may refuse it, and its record would stay
-        await self._record_first(task, requested)
+        encoded, digested = decided
+        if task.needs_orders and not await self._record_first(task, ground, encoded.commit):
+            return None
         if fence is not None:
             fence()
-        appended = await self._append(encoded, view.seq, digest(task.command, self._salt()), trace)
+        appended = await self._append(encoded, view.seq, digested, trace)
         if not isinstance(appended, AppendResult):
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:
@@ -304,15 +312,19 @@ class Handler:
         recorded = appended.recorded
         return _HandledCommand(outcome(task.command, after, ground.items, recorded.position, recorded.commit), "ok")
 
-    async def _record_first(self, task: _Task, requested: Erasure | None) -> None:
-        """Put on record what must not be forgotten by whoever dies after the append."""
+    async def _record_first(self, task: _Task, ground: _Ground, commit: Commit) -> bool:
+        """Put on record what must not be forgotten by whoever dies after the append; whether the ground allows it."""
+        requested = requested_erasure(commit, None)
         if requested is not None:
+            if not ground.fresh:
+                return False  # a newer commit may refuse it, and its record would stay
             await self._erasures.announce(task.address.tenant, requested)
         if isinstance(task.command, ForkThread):
             await self._forks.record(task.address.tenant, task.command.parent, task.address.thread)
+        return True
 
-    def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
-        """The commit that carries out a command; none if it changes nothing."""
+    def _decide(self, task: _Task, ground: _Ground) -> tuple[EncodedCommit, str] | None:
+        """The commit that carries out a command, and the command's digest; none if it changes nothing."""
         if isinstance(task.command, ErasureCommand) and not self._may_erase:
             raise Forbidden(
                 "Nothing can be erased here yet: whether JetStream encrypts its files at rest, and so cannot overwrite "
@@ -322,20 +334,30 @@ class Handler:
         if isinstance(task.command, TenantCommand):
             events = decide_tenant(task.command, ground.tenant, task.impact)
         else:
-            inputs = task.command, task.address.thread, task.id, ground.thread, ground.items
             events = decide(
-                *inputs, standing=ground.standing, limits=self._limits, origin=ground.origin, forks=ground.forks
+                task.command,
+                task.address.thread,
+                task.id,
+                ground.thread,
+                ground.items,
+                standing=ground.standing,
+                limits=self._limits,
+                origin=ground.origin,
+                forks=ground.forks,
             )
-        encoded = self._commit(task, ground.thread, events) if events else None
-        if encoded is not None:
+        decided = None
+        if events:
+            salt, *salts = ids.random_salts(len(events) + 2)
+            encoded = encode(self._commit(task, ground.thread, events), salts)
             check_sizes(encoded, ground.thread, ground.items, self._max_payload())
+            decided = encoded, digest(task.command, salt)
         # A command that the rules reject is rejected whatever version was expected (RFC 9110, 13.2.1).
         _check_version(task, ground.thread.n)
-        return encoded
+        return decided
 
-    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> EncodedCommit:
+    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
         now = self._clock()
-        commit = Commit(
+        return Commit(
             v=FORMAT,
             id=task.id,
             tenant=task.address.tenant,
@@ -350,7 +372,6 @@ class Handler:
             prev=view.hash,
             events=events,
         )
-        return encode(commit, [self._salt() for _ in range(len(events) + 1)])
 
     async def _ground(self, task: _Task) -> _Ground:
         if task.needs_items:
@@ -358,9 +379,10 @@ class Handler:
         view = self._memory.recall(task.address)
         if view is None:
             # A thread to create most likely does not exist; the guard finds out.
-            creating = isinstance(task.command, CreateThread | ForkThread)
+            creating = isinstance(task.command, _CREATING)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
-        return await self._with_orders(task, _Ground(view, (), fresh=False))
+        ground = _Ground(view, (), fresh=False)
+        return await self._with_orders(task, ground) if task.needs_orders else ground
 
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
         if task.needs_items or ground.thread.n == 0:

@@ -124,10 +124,13 @@ def check_sizes(encoded: EncodedCommit, thread: ThreadView, items: Sequence[Item
     Raises:
         TooLarge: one of them has more.
     """
-    commit = encoded.commit
+    commit, size, tools = encoded.commit, len(encoded.body), thread.tool_resources
+    has_tools = tools.code_interpreter is not None or tools.file_search is not None
+    if not items and not has_tools and size * GROWTH + PLAIN + LATER <= limit:
+        return  # The view has no more than a plain one and all that the commit says.
     if all(event.effect == "deletes" for event in commit.events):
         return
-    _check("commit", (size := len(encoded.body)), limit, AROUND)
+    _check("commit", size, limit, AROUND)
     if items or size * GROWTH + AROUND > limit:
         for view in advance_items({item.ordinal: item for item in items}, commit).values():
             shown, item = shown_message(view), item_object(view)

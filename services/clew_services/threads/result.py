@@ -15,8 +15,7 @@ from clew_events.commands import (
     CompleteErasure,
     DeleteItem,
     DeleteMessage,
-    EraseItem,
-    EraseMessage,
+    ErasureCommand,
     HoldCommand,
     OnTenant,
     PlaceStandingHold,
@@ -74,9 +73,15 @@ def outcome(  # noqa: C901 - one case a command
     ``items`` are those concerned as they were before ``commit``, or after it; ``commit`` is ``None`` when nothing had
     to change. That of ``PopItem`` is as it was before.
     """
-    if commit is not None and (requested := requested_erasure(commit, position)) is not None:
-        return Outcome(position=position, n=commit.n, erasure=requested)
+    if isinstance(command, ErasureCommand):
+        requested = requested_erasure(commit, position) if commit is not None else None
+        if requested is None:
+            raise AssertionError("an erasure makes a commit that requests it")
+        return Outcome(position=position, n=thread.n, erasure=requested)
     match command:
+        case AddMessage() | UpdateMessage():
+            message = _added(commit)[0] if isinstance(command, AddMessage) else _changed(items, commit)
+            return Outcome(position=position, n=thread.n, message=message_object(message))
         case CompleteErasure():
             return Outcome(position=position, n=thread.n)
         case HoldCommand():
@@ -101,11 +106,6 @@ def outcome(  # noqa: C901 - one case a command
                 object="thread.message.deleted" if isinstance(command, DeleteMessage) else "thread.item.deleted",
             )
             return Outcome(position=position, n=thread.n, thread=there, deleted=gone)
-        case AddMessage() | UpdateMessage():
-            message = _added(commit)[0] if isinstance(command, AddMessage) else _changed(items, commit)
-            return Outcome(position=position, n=thread.n, message=message_object(message))
-        case EraseMessage() | EraseItem():
-            raise AssertionError("an erasure makes a commit")
         case _:
             assert_never(command)
 
