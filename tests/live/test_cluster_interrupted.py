@@ -17,7 +17,8 @@ from clew_events.commands import CreateThread
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.kv import watcher
-from clew_projections.nats.request_mux import Disconnected
+from clew_projections.nats.request_mux import Disconnected, Request
+from clew_projections.nats.stream_messages import Ack
 from clew_projections.projector.shard_consumer import ShardConsumer
 from clew_services import compose
 from clew_services.api_keys import Keys
@@ -49,17 +50,17 @@ async def through_a_wire(cluster: Cluster, number: int) -> AsyncIterator[tuple[C
 
 def before_it_is_sent_again(clew: Clew, happens: Meanwhile) -> list[str]:
     """Have something happen after a commit was stored whose answer was lost; the list says in which streams."""
-    publish, lost = clew.js.publish, list[str]()
+    store, lost = clew.js.store, list[str]()
 
-    async def published(subject: str, *rest: object) -> object:
+    async def stored(request: Request, timeout: float) -> Ack:
         try:
-            return await publish(subject, *rest)  # type: ignore[arg-type]
+            return await store(request, timeout)
         except Disconnected:
-            lost.append(event_stream(int(subject.split(".")[2])))
+            lost.append(event_stream(int(request.subject.split(".")[2])))
             await happens(lost[-1])
             raise
 
-    clew.js.publish = published  # type: ignore[method-assign, assignment]
+    clew.js.store = stored  # type: ignore[method-assign]
     return lost
 
 

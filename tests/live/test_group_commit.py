@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from clew_events import ids
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Conflict
 from clew_events.requests import MetadataPatch
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.nats.headers import encode_headers
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import BATCH_ID, Ack, OutgoingMessage
+from clew_projections.nats.request_mux import Request, Timeout
+from clew_projections.nats.stream_messages import BATCH_ID, Ack
 from clew_services.compose import Clew
 from clew_services.eventstore.group_commit import ShardWriter
 from support.auditing import audit
 
+FOREVER = 60.0
 
-def outgoing(subject: str, message_id: str, expected: int = 0) -> OutgoingMessage:
-    return OutgoingMessage(
-        subject, b"{}", {"Nats-Msg-Id": message_id, "Nats-Expected-Last-Subject-Sequence": str(expected)}
-    )
+
+def guarded(subject: str, message_id: str, expected: int = 0) -> Request:
+    headers = {"Nats-Msg-Id": message_id, "Nats-Expected-Last-Subject-Sequence": str(expected)}
+    return Request(subject, b"{}", encode_headers(headers))
+
+
+def until(seconds: float = FOREVER) -> float:
+    return asyncio.get_running_loop().time() + seconds
 
 
 def thread_of_shard(shard: int, shards: int) -> str:
@@ -37,7 +46,7 @@ async def written(clew: Clew, count: int, expected: dict[int, int] | None = None
     subjects = [event_subject(0, Address("default", thread_of_shard(0, shards))) for _ in range(count)]
     acks = await asyncio.gather(
         *(
-            writer.publish(outgoing(subject, f"m{place}", (expected or {}).get(place, 0)), 60.0)
+            writer.publish(guarded(subject, f"m{place}", (expected or {}).get(place, 0)), FOREVER, until())
             for place, subject in enumerate(subjects)
         )
     )
@@ -80,8 +89,8 @@ async def test_a_batch_whose_answer_is_lost_is_resolved_member_by_member(clew: C
 
         lost = 0
 
-        async def publish_batch(self, messages: object, timeout: float | None = None) -> list[Ack]:
-            await clew.js.publish_batch(messages, timeout)  # type: ignore[arg-type]
+        async def store_batch(self, requests: Sequence[Request], timeout: float) -> list[Ack]:
+            await clew.js.store_batch(requests, timeout)
             self.lost += 1
             raise Timeout("no answer", outcome_unknown=True)
 
@@ -89,7 +98,7 @@ async def test_a_batch_whose_answer_is_lost_is_resolved_member_by_member(clew: C
     writer = ShardWriter(deaf)
     subjects = [event_subject(0, Address("default", thread_of_shard(0, 2))) for _ in range(60)]
     acks = await asyncio.gather(
-        *(writer.publish(outgoing(subject, f"m{place}"), 60.0) for place, subject in enumerate(subjects))
+        *(writer.publish(guarded(subject, f"m{place}"), FOREVER, until()) for place, subject in enumerate(subjects))
     )
 
     assert deaf.lost >= 1
@@ -98,6 +107,49 @@ async def test_a_batch_whose_answer_is_lost_is_resolved_member_by_member(clew: C
     assert any(ack.error is not None for ack in acks)
     info = await clew.js.api(f"STREAM.INFO.{event_stream(0)}")
     assert info["state"]["messages"] == 60  # type: ignore[index]
+
+
+class Held(JetStream):
+    """Publishes nothing before it is let go."""
+
+    def __init__(self, js: JetStream) -> None:
+        super().__init__(js._exchange)
+        self.free = asyncio.Event()
+
+    async def store(self, request: Request, timeout: float) -> Ack:
+        await self.free.wait()
+        return await super().store(request, timeout)
+
+
+def publishes(writer: ShardWriter, count: int) -> list[asyncio.Task[Ack]]:
+    subjects = [event_subject(0, Address("default", thread_of_shard(0, 2))) for _ in range(count)]
+    return [asyncio.create_task(writer.publish(guarded(subject, subject), FOREVER, until())) for subject in subjects]
+
+
+async def test_what_waits_longer_than_it_may_is_in_doubt_and_holds_up_nobody(clew: Clew) -> None:
+    held = Held(clew.js)
+    writer = ShardWriter(held)
+    under_way = publishes(writer, 8)
+    await asyncio.sleep(0)
+    with pytest.raises(Timeout) as late:
+        await writer.publish(guarded("clew.evt.00.default.thread_late", "late"), FOREVER, until(0.02))
+    assert late.value.outcome_unknown
+    held.free.set()
+    assert all(ack.error is None for ack in await asyncio.gather(*under_way, *publishes(writer, 30)))
+
+
+async def test_one_that_is_cancelled_as_it_may_be_sent_gives_its_place_to_another(clew: Clew) -> None:
+    held = Held(clew.js)
+    writer = ShardWriter(held)
+    waiting = publishes(writer, 12)
+    await asyncio.sleep(0)  # one is under way, the others are queued
+    await asyncio.sleep(0)  # seven more may be sent
+    for each in waiting[1:8]:
+        each.cancel()
+    held.free.set()
+    acks = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [isinstance(ack, asyncio.CancelledError) for ack in acks] == [False, *[True] * 7, *[False] * 4]
+    assert all(ack.error is None for ack in await asyncio.gather(*publishes(writer, 30)))
 
 
 async def test_commands_in_a_crowd_are_each_carried_out_once(clew: Clew) -> None:

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
 from clew_events.errors import TooLarge
-from clew_projections.nats.headers import Headers, append_headers, description_of, encode_headers, fields, status_of
+from clew_projections.nats.headers import Headers, description_of, encode_headers, fields, status_of
 from clew_projections.nats.lean_client import LEANED_ON, LeanClient
 from clew_projections.nats.parser import LeanParser
 from clew_projections.nats.request_mux import PendingRequest, Reply
@@ -183,10 +183,6 @@ def test_headers_are_written_byte_for_byte_as_nats_py_writes_them(headers: dict[
 def test_a_name_that_no_header_may_have_is_refused() -> None:
     with pytest.raises(errors.BadHeaderError):
         encode_headers({"a b": "c"})
-
-
-def test_headers_are_added_at_the_end() -> None:
-    assert append_headers(encode_headers({"a": "1"}), {"b": "2"}) == encode_headers({"a": "1", "b": "2"})
 
 
 @pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB x 0", "a\tb"])

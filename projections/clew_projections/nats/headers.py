@@ -30,11 +30,6 @@ def encode_headers(headers: Mapping[str, str]) -> bytes:
     return "\r\n".join((*lines, "\r\n")).encode()
 
 
-def append_headers(block: bytes, headers: Mapping[str, str]) -> bytes:
-    """Return a block with headers appended."""
-    return block[:-2] + encode_headers(headers)[len(BEGIN) :]
-
-
 @lru_cache(1024)
 def _name(name: str) -> str:
     stripped = name.strip()

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
-from clew_projections.nats.headers import append_headers, encode_headers
+from clew_projections.nats.headers import encode_headers
 from clew_projections.nats.request_mux import Reply, Request
 from clew_projections.nats.stream_messages import (
     BATCH_COMMIT,
@@ -53,6 +53,8 @@ _READ_ONLY: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
 """API calls that change nothing."""
 _ACK: Final = msgspec.json.Decoder(Ack)
 _JSON: Final = msgspec.json.Encoder()
+_BATCHED: Final = b"%%b%b: %%b\r\n%b: %%d\r\n%%b\r\n" % (BATCH_ID.encode(), BATCH_SEQUENCE.encode())
+_COMMITTED: Final = b"%b: 1\r\n" % BATCH_COMMIT.encode()
 
 
 class JetStream(StreamReader):
@@ -72,7 +74,11 @@ class JetStream(StreamReader):
     ) -> Ack:
         """Publish a message and return the server's ack, which may be an error."""
         head = b"" if headers is None else encode_headers(headers)
-        return _decode_ack(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
+        return await self.store(Request(subject, body, head), timeout or self._timeout)
+
+    async def store(self, request: Request, timeout: float) -> Ack:
+        """Publish an encoded message; see :meth:`publish`."""
+        return _decode_ack(await self._exchange.one(*request, timeout), request.subject)
 
     async def publish_each(self, messages: Sequence[Request], timeout: float | None = None) -> list[Ack]:
         """Publish independent messages in one write, and return the ack of each.
@@ -94,19 +100,21 @@ class JetStream(StreamReader):
             Timeout: it is unknown whether they were stored.
             Unavailable: the connection is down.
         """
-        batch = token_hex(8)
-        *others, (last, end) = (
-            (each, append_headers(encode_headers(each.headers), {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}))
-            for place, each in enumerate(messages, start=1)
-        )
-        for each, head in others:
-            self._exchange.send(each.subject, each.body, head)
-        head = append_headers(end, {BATCH_COMMIT: "1"})
-        reply = await self._exchange.one(last.subject, last.body, head, timeout or self._timeout)
+        requests = [Request(message.subject, message.body, encode_headers(message.headers)) for message in messages]
+        return await self.store_batch(requests, timeout or self._timeout)
+
+    async def store_batch(self, requests: Sequence[Request], timeout: float) -> list[Ack]:
+        """Store encoded messages, each with headers, atomically; see :meth:`publish_batch`."""
+        batch = token_hex(8).encode()
+        *others, last = requests
+        for place, each in enumerate(others, start=1):
+            self._exchange.send(each.subject, each.body, _BATCHED % (each.head[:-2], batch, place, b""))
+        head = _BATCHED % (last.head[:-2], batch, len(requests), _COMMITTED)
+        reply = await self._exchange.one(last.subject, last.body, head, timeout)
         ack = _decode_ack(reply, last.subject)
         if ack.error is not None:
             return []
-        first = ack.seq - len(messages) + 1
+        first = ack.seq - len(requests) + 1
         return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -19,9 +19,10 @@ from clew_events.codec import EncodedCommit
 from clew_events.commit import Position, Recorded
 from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_subject, shard_of
+from clew_projections.nats.headers import encode_headers
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import DIGEST, EXPECTED, MSG_ID, TRACE, Ack, ApiError, OutgoingMessage
+from clew_projections.nats.request_mux import Request, Timeout
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, MSG_ID, TRACE, Ack, ApiError
 from clew_services.eventstore.group_commit import ShardWriter
 from clew_services.eventstore.write_probe import FULL, STALE, LogFull, WriteProbe
 from clew_services.observer import NOBODY, Observer
@@ -30,6 +31,8 @@ IN_PROCESS = 10158
 """A message with the same id is being stored at this moment."""
 TOO_LARGE = 10054
 TOO_BUSY = 10167
+_CLOCK: Final = 0.001
+"""Seconds by which a timer may be early."""
 
 
 class AppendResult(Struct, frozen=True):
@@ -84,21 +87,21 @@ class Log:
             Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be retried.
         """
         commit = encoded.commit
-        address = Address(commit.tenant, commit.thread)
         shard = shard_of(commit.thread, len(self._writers))
         headers = {MSG_ID: f"{commit.tenant}:{commit.thread}:{commit.id}", EXPECTED: str(expected_seq)}
         if digest is not None:
             headers[DIGEST] = digest
         if trace is not None:
             headers[TRACE] = trace
-        ack = await self._publish(shard, OutgoingMessage(event_subject(shard, address), encoded.body, headers))
+        subject = event_subject(shard, Address(commit.tenant, commit.thread))
+        ack = await self._publish(self._writers[shard], Request(subject, encoded.body, encode_headers(headers)))
         if ack.error is not None:
             return UncertainAppend("stale")
         if ack.duplicate:
             return UncertainAppend("duplicate")
         return AppendResult(Recorded(commit, Position(shard, ack.seq), encoded.hash, trace, digest, encoded.body))
 
-    async def _publish(self, shard: int, message: OutgoingMessage) -> Ack:
+    async def _publish(self, writer: ShardWriter, request: Request) -> Ack:
         # Returns on an ack and on a failed guard. Anything else is retried with the identical message.
         unknown = False
         loop = asyncio.get_running_loop()
@@ -106,10 +109,7 @@ class Log:
         fault: Exception | None = None
         for attempt in count():
             try:
-                async with asyncio.timeout_at(until):  # includes the time in a queue
-                    ack = await self._writers[shard].publish(message, self._attempt)
-            except TimeoutError:
-                unknown, fault = True, Timeout("no answer", outcome_unknown=True)
+                ack = await writer.publish(request, self._attempt, until)
             except LogFull as full:
                 raise LogFull(full.message, outcome_unknown=unknown or full.outcome_unknown) from full
             except Unavailable as unavailable:
@@ -119,7 +119,7 @@ class Log:
                 if ack.error is None or ack.error.err_code in STALE:
                     return ack
                 fault = _refusal(ack.error, unknown=unknown)
-            if loop.time() >= until:
+            if loop.time() + _CLOCK >= until:
                 break
             # A timeout has waited already; a refusal comes at once, and needs backoff.
             pause = 0.0 if isinstance(fault, Timeout) else min(0.02 * 2**attempt, 0.5)

@@ -18,8 +18,8 @@ from typing import Final
 
 from clew_events.errors import ClewError
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import Ack, OutgoingMessage
+from clew_projections.nats.request_mux import Request, Timeout
+from clew_projections.nats.stream_messages import Ack
 from clew_services.eventstore.write_probe import WriteProbe
 from clew_services.observer import NOBODY, Observer
 
@@ -34,12 +34,30 @@ LARGEST_BYTES: Final = 4 * 1024 * 1024
 
 
 class _PendingAppend:
-    __slots__ = ("alone", "answer", "message")
+    """A publish in the queue. Its answer is the server's, or ``None`` when it may be sent singly."""
 
-    def __init__(self, message: OutgoingMessage, answer: asyncio.Future[Ack]) -> None:
-        self.message = message
+    __slots__ = ("alone", "answer", "request")
+
+    def __init__(self, request: Request, answer: asyncio.Future[Ack | None]) -> None:
+        self.request = request
         self.answer = answer
         self.alone = False
+
+    def settle(self, answer: Ack | None) -> bool:
+        """Answer it, unless nobody waits any more; whether somebody does."""
+        if self.answer.done():
+            return False
+        self.answer.set_result(answer)
+        return True
+
+    def fail(self, fault: BaseException) -> None:
+        """Fail it, if somebody waits."""
+        if not self.answer.done():
+            self.answer.set_exception(fault)
+
+    def expire(self) -> None:
+        """Fail it because it has waited too long."""
+        self.fail(Timeout("no answer", outcome_unknown=True))
 
 
 class ShardWriter:
@@ -61,35 +79,59 @@ class ShardWriter:
         """Whether the shard was recently found to store nothing."""
         return self._probe is not None and self._probe.full
 
-    async def publish(self, message: OutgoingMessage, timeout: float) -> Ack:
+    async def publish(self, request: Request, timeout: float, until: float) -> Ack:
         """Publish a message and return the server's answer, the same whether it was sent singly or in a batch.
 
         Raises:
             LogFull: the shard stores nothing.
-            Unavailable: no answer within ``timeout`` seconds of sending.
+            Unavailable: no answer within ``timeout`` seconds of sending, or until the loop's time is ``until``.
             TooLarge: the message is larger than the server accepts.
         """
         if self._probe is not None and self._probe.in_doubt:
-            ack = await self._probe.publish(message, timeout)
+            ack = await self._try(self._probe, request, timeout, until)
             if ack is not None:
                 return ack
-        if not self._under_way and not self._queue and not self._batch_under_way:
+        if self._under_way or self._queue or self._batch_under_way:
+            ack = await self._wait(request, timeout, until)
+            if ack is not None:
+                return ack
+        else:
             self._under_way += 1
-            try:
-                return await self._js.publish(message.subject, message.body, message.headers, timeout)
-            except Timeout:
-                self._doubt()
-                raise
-            finally:
-                self._under_way -= 1
-                self._pump(timeout)
-        pending = _PendingAppend(message, asyncio.get_running_loop().create_future())
+        try:
+            return await self._js.store(request, min(timeout, until - asyncio.get_running_loop().time()))
+        except Timeout:
+            self._doubt()
+            raise
+        finally:
+            self._under_way -= 1
+            self._pump(timeout)
+
+    async def _try(self, probe: WriteProbe, request: Request, timeout: float, until: float) -> Ack | None:
+        try:
+            async with asyncio.timeout_at(until):
+                return await probe.publish(request, timeout)
+        except TimeoutError:
+            raise Timeout("no answer", outcome_unknown=True) from None
+
+    async def _wait(self, request: Request, timeout: float, until: float) -> Ack | None:
+        """Wait in the queue; return the answer to the batch that the message was in, or ``None`` to have it sent."""
+        loop = asyncio.get_running_loop()
+        pending = _PendingAppend(request, loop.create_future())
         self._queue.append(pending)
         if not self._pumping:
             # Publishes of the same iteration of the event loop are sent together.
             self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump, timeout)
-        return await pending.answer
+            loop.call_soon(self._pump, timeout)
+        late = loop.call_at(until, pending.expire)
+        try:
+            return await pending.answer
+        except asyncio.CancelledError:
+            if not pending.answer.cancelled() and pending.answer.exception() is None and not pending.answer.result():
+                self._under_way -= 1  # it may be sent, and nobody does
+                self._pump(timeout)
+            raise
+        finally:
+            late.cancel()
 
     def _pump(self, timeout: float) -> None:
         self._pumping = False
@@ -105,10 +147,8 @@ class ShardWriter:
                 self._queue.extendleft(reversed(batch))
             if self._under_way >= UNDER_WAY:
                 return
-            first = self._queue.popleft()
-            if not first.answer.done():
+            if self._queue.popleft().settle(None):
                 self._under_way += 1
-                self._start(self._send_one(first, timeout), [first])
 
     def _take(self) -> list[_PendingAppend]:
         """Take a batch from the front of the queue: as many as fit, no two with the same subject."""
@@ -117,45 +157,28 @@ class ShardWriter:
         room = LARGEST_BYTES
         while self._queue and len(batch) < LARGEST:
             first = self._queue[0]
-            room -= len(first.message.body)
-            if first.alone or first.message.subject in subjects or room < 0:
+            room -= len(first.request.body)
+            if first.alone or first.request.subject in subjects or room < 0:
                 break
             self._queue.popleft()
             if not first.answer.done():
-                subjects.add(first.message.subject)
+                subjects.add(first.request.subject)
                 batch.append(first)
         return batch
-
-    async def _send_one(self, pending: _PendingAppend, timeout: float) -> None:
-        message = pending.message
-        try:
-            ack = await self._js.publish(message.subject, message.body, message.headers, timeout)
-            if not pending.answer.done():
-                pending.answer.set_result(ack)
-        except ClewError as fault:
-            if isinstance(fault, Timeout):
-                self._doubt()
-            if not pending.answer.done():
-                pending.answer.set_exception(fault)
-        finally:
-            self._under_way -= 1
-            self._pump(timeout)
 
     async def _send_batch(self, batch: Sequence[_PendingAppend], timeout: float) -> None:
         acks: list[Ack] = []
         silent = False
         try:
-            acks = await self._js.publish_batch([pending.message for pending in batch], timeout)
+            acks = await self._js.store_batch([pending.request for pending in batch], timeout)
         except ClewError as fault:
-            acks = []
             silent = isinstance(fault, Timeout)
         finally:
             self._batch_under_way = False
             self._observer.on_batch(len(batch), bool(acks))
             if acks:
                 for pending, ack in zip(batch, acks, strict=True):
-                    if not pending.answer.done():
-                        pending.answer.set_result(ack)
+                    pending.settle(ack)
             else:
                 # Refused, or the answer was lost: each is sent singly. Sending it again is safe.
                 for pending in reversed(batch):
@@ -172,8 +195,7 @@ class ShardWriter:
         self._probe.in_doubt = True
         while self._queue:
             pending = self._queue.popleft()
-            if not pending.answer.done():
-                pending.answer.set_exception(Timeout("no answer", outcome_unknown=pending.alone))
+            pending.fail(Timeout("no answer", outcome_unknown=pending.alone))
 
     def _start(self, sending: Coroutine[None, None, None], batch: Sequence[_PendingAppend]) -> None:
         task = asyncio.get_running_loop().create_task(sending)
@@ -182,8 +204,8 @@ class ShardWriter:
         def on_done(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             fault = asyncio.CancelledError() if done.cancelled() else done.exception()
-            for pending in batch:
-                if fault is not None and not pending.answer.done():
-                    pending.answer.set_exception(fault)
+            if fault is not None:
+                for pending in batch:
+                    pending.fail(fault)
 
         task.add_done_callback(on_done)

@@ -15,8 +15,8 @@ from typing import Final
 from clew_events.errors import ClewError, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED, Ack, OutgoingMessage
+from clew_projections.nats.request_mux import Request, Timeout
+from clew_projections.nats.stream_messages import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED, Ack
 
 STALE: Final = frozenset({10071, 10164})
 """Wrong last sequence: in the stream, or among what a replicated stream has in flight."""
@@ -59,7 +59,7 @@ class WriteProbe:
             self._found_full[0] == self._js.disconnects and now - self._found_full[1] < MEMORY
         )
 
-    async def publish(self, message: OutgoingMessage, timeout: float) -> Ack | None:
+    async def publish(self, request: Request, timeout: float) -> Ack | None:
         """Publish if the shard is in doubt, ``None`` if it no longer is. Of concurrent calls one publishes for all.
 
         Raises:
@@ -77,7 +77,7 @@ class WriteProbe:
         trying = self._trying = asyncio.get_running_loop().create_future()
         fault = None
         try:
-            return await self._try(message, timeout)
+            return await self._try(request, timeout)
         except Unavailable as error:
             fault = error
             raise
@@ -85,8 +85,8 @@ class WriteProbe:
             self._trying = None
             trying.set_result(fault)
 
-    async def _try(self, message: OutgoingMessage, timeout: float) -> Ack:
-        storing = asyncio.ensure_future(self._js.publish(message.subject, message.body, message.headers, timeout))
+    async def _try(self, request: Request, timeout: float) -> Ack:
+        storing = asyncio.ensure_future(self._js.store(request, timeout))
         probing = asyncio.ensure_future(self._js.publish(self._subject, b"", _NEVER, timeout))
         tasks = {storing, probing}
         try:
