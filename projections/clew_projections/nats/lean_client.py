@@ -105,6 +105,10 @@ class LeanClient(LastingClient):
         self.batches[sid] = take
         return subscription, sid
 
+    def divert(self, subscription: Subscription, receive: Receive) -> None:
+        """Have ``receive`` called with the messages of a subscription from now on, as by :meth:`listen`."""
+        self._parser.receivers[b"%d" % subscription._id] = receive  # noqa: SLF001 - the server names it by this number
+
     async def drain_listener(self, subscription: Subscription) -> None:
         """End a subscription made by :meth:`listen` when all messages that the server has sent for it were received.
 

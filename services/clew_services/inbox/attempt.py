@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.backoff import delays
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
 from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.lean_client import LeanClient
 from clew_projections.wait import wait_for_event
 from clew_services.inbox import inbox_message, rejections
 from clew_services.inbox.inbox_message import Letter
@@ -66,7 +66,7 @@ class Carrier:
     ``stop`` ends the backoff between retries.
     """
 
-    def __init__(self, parts: InboxParts, nc: Client, term: Term, trials: Trials, stop: asyncio.Event) -> None:
+    def __init__(self, parts: InboxParts, nc: LeanClient, term: Term, trials: Trials, stop: asyncio.Event) -> None:
         self._parts = parts
         self._nc = nc
         self._term = term

@@ -10,12 +10,12 @@ from typing import Final, get_args
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.commands import OnTenant
 from clew_events.operations import WIRE_NAMES
 from clew_events.subjects import TENANT
+from clew_projections.nats.lean_client import LeanClient
 from clew_services.inbox import term as terms
 from clew_services.inbox.attempt import Carrier, InboxParts
 from clew_services.inbox.lanes import Lanes
@@ -47,7 +47,7 @@ _OF_TENANTS: Final = frozenset(WIRE_NAMES[command.named] for command in get_args
 
 async def lead(
     parts: InboxParts,
-    nc: Client,
+    nc: LeanClient,
     lease: Lease,
     trials: Trials,
     stop: asyncio.Event,

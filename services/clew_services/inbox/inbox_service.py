@@ -13,7 +13,6 @@ import logging
 from typing import Final
 
 import nats.errors
-from nats.aio.client import Client
 
 from clew_events.connection import close
 from clew_events.errors import Unavailable
@@ -65,7 +64,7 @@ async def serve_inbox(
 
 
 async def _take_turn(
-    parts: InboxParts, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
+    parts: InboxParts, nc: LeanClient, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
 ) -> Exception | None:
     """Lead for one term if the lease is free; the fault that ended the term, if ``stop`` did not."""
     try:

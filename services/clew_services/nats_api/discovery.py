@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.micro.service import (
     SEMVER_REGEX,
@@ -26,6 +25,7 @@ from nats.micro.service import (
 )
 
 from clew_events import ids
+from clew_projections.nats.lean_client import LeanClient
 from clew_services.nats_api.reply_codec import OK, Reply, is_unfit, send
 from clew_services.version import clew_version
 
@@ -63,7 +63,7 @@ class Discovery:
             stats.num_errors += 1
             stats.last_error = code
 
-    async def listen(self, nc: Client) -> None:
+    async def listen(self, nc: LeanClient) -> None:
         """Reply on a connection, until it is closed."""
         describe: dict[ServiceVerb, Callable[[], ServicePing | ServiceInfo | ServiceStats]] = {
             ServiceVerb.PING: lambda: ServicePing(self._id, self._name, self._version),
@@ -82,6 +82,8 @@ class Discovery:
         return ServiceStats(self._id, self._name, self._version, self._started, list(self._stats.values()))
 
 
-async def _answer(nc: Client, describe: Callable[[], ServicePing | ServiceInfo | ServiceStats], message: Msg) -> None:
+async def _answer(
+    nc: LeanClient, describe: Callable[[], ServicePing | ServiceInfo | ServiceStats], message: Msg
+) -> None:
     if message.reply and not is_unfit(message.reply):
         await send(nc, message.reply, Reply(json.dumps(describe().to_dict()).encode()))

@@ -8,11 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.errors import ClewError, Corrupt, Unavailable
-from clew_services.nats_api.reply_codec import OK, Reply, code_of, is_unfit, refusal, send
+from clew_projections.nats.headers import fields
+from clew_projections.nats.lean_client import LeanClient
+from clew_services.nats_api.reply_codec import OK, Reply, code_of, is_unfit, post, refusal, send
 from clew_services.observer import NOBODY, Observer
 
 LIMIT: Final = 1024
@@ -22,7 +23,7 @@ _LOG: Final = logging.getLogger("clew.nats")
 
 
 class Intake:
-    """One task per request. nats-py waits for a callback before it takes the next message, so none may work in it.
+    """One task per request, which begins in the read loop of the connection.
 
     ``work`` makes the reply to a message, or raises. ``observer`` is called for each reply, with the name ``service``;
     ``note`` is called too, with the last token of the request's subject.
@@ -30,7 +31,7 @@ class Intake:
 
     def __init__(
         self,
-        nc: Client,
+        nc: LeanClient,
         work: Callable[[Msg], Awaitable[Reply]],
         *,
         limit: int = LIMIT,
@@ -46,7 +47,12 @@ class Intake:
         self._limit = limit
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def take(self, message: Msg) -> None:
+    def receive(self, subject: bytes, reply: bytes, head: bytes, data: bytes) -> None:
+        """Take a request as it comes, whatever bytes stand in it."""
+        headers = fields(head) if head else None
+        self.take(Msg(self._nc, subject.decode(errors="replace"), reply.decode(errors="replace"), data, headers))
+
+    def take(self, message: Msg) -> None:
         """Begin to work on a request, or turn it away when too many are in flight.
 
         A request whose reply subject is unfit, as :func:`is_unfit` says, is ignored and logged.
@@ -57,9 +63,10 @@ class Intake:
         if len(self._tasks) >= self._limit:
             full = Unavailable(f"{self._limit} requests are in flight here already", code="overloaded")
             self._observer.on_reply(self._service, code_of(full), 0.0)
-            await self._reply(message, refusal(full))
+            if message.reply and not self._nc.crowded:
+                post(self._nc, message.reply, refusal(full))
             return
-        task = asyncio.create_task(self._serve(message))
+        task = asyncio.get_running_loop().create_task(self._serve(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -89,8 +96,5 @@ class Intake:
         took = time.perf_counter() - began
         self._observer.on_reply(self._service, code, took)
         self._note(message.subject.rpartition(".")[2], code, took)
-        await self._reply(message, reply)
-
-    async def _reply(self, message: Msg, reply: Reply) -> None:
         if message.reply:
             await send(self._nc, message.reply, reply)

@@ -1,8 +1,9 @@
 """A FastStream application for one kind of request: it listens in a queue group until it is stopped.
 
-FastStream keeps the subscription; messages go directly to the :class:`~clew_services.nats_api.dispatcher.Intake`. The
-handler chain of FastStream (contexts, middlewares, filters, parser, decoder) takes 60 microseconds of processor time
-for a message, as much as the rest of a query, and would call the same function with the same argument.
+FastStream keeps the subscription; messages go from the read loop to the
+:class:`~clew_services.nats_api.dispatcher.Intake`. The handler chain of FastStream (contexts, middlewares, filters,
+parser, decoder) takes 60 microseconds of processor time for a message, as much as the rest of a query, and would call
+the same function with the same argument. nats-py's queue, from which a task takes them, is passed by too.
 """
 
 from __future__ import annotations
@@ -55,11 +56,18 @@ async def listen(
     intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer, note=discovery.note)
     broker = Broker(own)
     subscribers = [broker.subscriber(subject, queue=queue, no_reply=True) for subject in subjects]
+
+    async def take(message: Msg) -> None:
+        intake.take(message)
+
     for subscriber in subscribers:
-        subscriber(intake.take)
-        subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
+        subscriber(take)
+        subscriber.consume = take  # type: ignore[method-assign, assignment]
     try:
         await broker.start()
+        for subscriber in subscribers:
+            if subscriber.subscription is not None:
+                own.divert(subscriber.subscription, intake.receive)
         await discovery.listen(own)
         await flush(own)
         yield

@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 
 from clew_events.errors import (
     AlreadyErased,
@@ -29,6 +28,8 @@ from clew_events.errors import (
 )
 from clew_events.replies import Answer, Done
 from clew_projections.index import WrittenList
+from clew_projections.nats.headers import encode_headers
+from clew_projections.nats.lean_client import LeanClient
 
 ERROR: Final = "Nats-Service-Error"
 ERROR_CODE: Final = "Nats-Service-Error-Code"
@@ -83,17 +84,24 @@ def code_of(error: ClewError) -> str:
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), "500")
 
 
-async def send(nc: Client, subject: str, reply: Reply) -> None:
+async def send(nc: LeanClient, subject: str, reply: Reply) -> None:
+    """Send a reply as soon as there is room for it; see :func:`post`."""
+    if nc.crowded:
+        await nc.wait_for_room()
+    post(nc, subject, reply)
+
+
+def post(nc: LeanClient, subject: str, reply: Reply) -> None:
     """Send a reply. If it is larger than the server accepts, an error that says so is sent instead.
 
     A reply that cannot be sent is logged: the caller gets none, and retries.
     """
     try:
         try:
-            await nc.publish(subject, reply.body, headers=reply.headers)
+            nc.post(subject, reply.body, "", encode_headers(reply.headers) if reply.headers else b"")
         except TooLarge as fault:
             short = refusal(TooLarge(f"the answer is too large, ask for less at once: {fault.message}"))
-            await nc.publish(subject, short.body, headers=short.headers)
+            nc.post(subject, short.body, "", encode_headers(short.headers or {}))
     except (nats.errors.Error, TooLarge) as fault:
         _LOG.warning("no reply to %r: %s", subject[:_LONGEST_HEADER], fault)
 
