@@ -192,7 +192,7 @@ def encode(commit: Commit, salts: Sequence[str]) -> EncodedCommit:
             values = astuple(event)
             content = _ENCODE(layout.content(salt, *values[layout.kept :]))
             contents.append(content)
-            records.append(layout.record(*values[: layout.kept], seal(content)))
+            records.append(layout.record(*values[: layout.kept], _SHA256(content).hexdigest()))
     record = _ENCODE(
         _Record(
             commit.v,
@@ -205,11 +205,11 @@ def encode(commit: Commit, salts: Sequence[str]) -> EncodedCommit:
             commit.by,
             commit.command,
             commit.prev,
-            tuple(records),
+            records,
             command_seal,
         )
     )
-    return EncodedCommit(commit, b"\n".join((record, *contents, b"")), seal(record))
+    return EncodedCommit(commit, b"\n".join((record, *contents, b"")), _SHA256(record).hexdigest())
 
 
 def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit:

@@ -171,11 +171,11 @@ def _letters(raw: bytes) -> str:
 
 
 def _base62(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
+    digits = ""
+    while number:
         number, digit = divmod(number, _BASE)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
+        digits = ALPHABET[digit] + digits
+    return digits.rjust(width, ALPHABET[0])
 
 
 ITEM_PREFIXES: Final[Mapping[str, str]] = MappingProxyType({

@@ -76,10 +76,11 @@ class ThreadView(ThreadState, frozen=True, kw_only=True, gc=False):
 
     def find_spent(self, command_id: str) -> tuple[int, SpentId] | None:
         """Return the number of the commit made under a command id and its entry; ``None`` if the view has none."""
-        for back, spent in enumerate(reversed(self.commands)):
-            if spent.id == command_id:
-                return self.n - back, spent
-        return None
+        newest_first = [spent.id for spent in reversed(self.commands)]
+        if command_id not in newest_first:
+            return None
+        back = newest_first.index(command_id)
+        return self.n - back, self.commands[-1 - back]
 
 
 class StoredView(ThreadView, frozen=True, kw_only=True, gc=False):

@@ -22,12 +22,12 @@ def encode_headers(headers: Mapping[str, str]) -> bytes:
     Raises:
         BadHeaderError: a name is not a valid header name.
     """
-    lines = ["NATS/1.0"]
+    block = "NATS/1.0\r\n"
     for name, value in headers.items():
         if known := _name(name):
             text = value.strip()
-            lines.append(f"{known}: {text if text.isprintable() else text.translate(_NEWLINES)}")
-    return "\r\n".join((*lines, "\r\n")).encode()
+            block += f"{known}: {text if text.isprintable() else text.translate(_NEWLINES)}\r\n"
+    return f"{block}\r\n".encode()
 
 
 @lru_cache(1024)

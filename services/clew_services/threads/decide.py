@@ -65,6 +65,8 @@ from clew_services.threads import stored_content
 from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create, check_room
 from clew_services.threads.stored_content import message_of
 
+Creation = CreateThread | ForkThread
+Holding = PlaceHold | ReleaseHold
 NAMED_FORKS: Final = 5
 """Forks that an error names; all are counted."""
 
@@ -113,15 +115,17 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         TooLarge: a message is longer than ``limits`` allows.
     """
     seed = (thread, command_id)
-    if isinstance(command, CreateThread | ForkThread):
+    if isinstance(command, Creation):
         if state.erasure is not None:
             raise already_erased(name_history(thread, capital=True), state.erasure)
         if state.status != "absent":
             raise thread_exists(thread)
         if isinstance(command, ForkThread):
             return _fork(command, origin)
-        check_create(limits, command.messages or ())
-        check_room(limits, thread, 0, len(command.items or ()))
+        if command.messages:
+            check_create(limits, command.messages)
+        if command.items:
+            check_room(limits, thread, 0, len(command.items))
         return _create(command, seed)
     if isinstance(command, ErasureCommand):
         _check_erasable(command, state, standing)
@@ -129,7 +133,7 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     if isinstance(command, RestoreThread):
         _check_unerased(thread, state)
         return () if state.status == "open" else (ThreadRestored(),)
-    if isinstance(command, PlaceHold | ReleaseHold):
+    if isinstance(command, Holding):
         return _decide_hold(command, state)
     if isinstance(command, CompleteErasure):
         return (ErasureCompleted(erasure=command.erasure, certificate=command.certificate),)
@@ -169,8 +173,8 @@ def _create(command: CreateThread, seed: tuple[str, ...]) -> tuple[Event, ...]:
     return (
         ThreadCreated(metadata=command.metadata or {}, tool_resources=tools),
         *_update_expiry(command.expires_after, None),
-        *(_add_message(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
-        *_add_items(command.items or (), len(messages), frozenset(), seed),
+        *[_add_message(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)],
+        *(_add_items(command.items, len(messages), frozenset(), seed) if command.items else ()),
     )
 
 

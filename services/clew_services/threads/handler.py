@@ -22,7 +22,6 @@ from clew_events.codec import EncodedCommit, encode
 from clew_events.commands import (
     AddItems,
     Command,
-    CreateThread,
     EraseThread,
     ErasureCommand,
     ForkThread,
@@ -49,7 +48,7 @@ from clew_projections.views import ItemView, ThreadView, absent
 from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
-from clew_services.threads.decide import Descendant, Origin, decide
+from clew_services.threads.decide import Creation, Descendant, Origin, decide
 from clew_services.threads.forks import Forks
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
@@ -105,7 +104,6 @@ class _Ground(Struct, frozen=True):
 
 
 _ORDERED: Final = TenantCommand | ForkThread | ErasureCommand
-_CREATING: Final = CreateThread | ForkThread
 
 
 class _HandledCommand(Struct, frozen=True):
@@ -379,7 +377,7 @@ class Handler:
         view = self._memory.recall(task.address)
         if view is None:
             # A thread to create most likely does not exist; the guard finds out.
-            creating = isinstance(task.command, _CREATING)
+            creating = isinstance(task.command, Creation)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
         ground = _Ground(view, (), fresh=False)
         return await self._with_orders(task, ground) if task.needs_orders else ground

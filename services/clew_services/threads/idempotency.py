@@ -14,8 +14,6 @@ from msgspec import UNSET, Struct
 
 from clew_events.commands import (
     Command,
-    CreateThread,
-    ForkThread,
     OneItemCommand,
     PopItem,
     ReplaceItem,
@@ -32,7 +30,7 @@ from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.lru_cache import LRUCache
 from clew_projections.state.current import CurrentState
 from clew_projections.views import ItemView, SpentId, ThreadView
-from clew_services.threads.decide import already_erased, thread_exists
+from clew_services.threads.decide import Creation, already_erased, thread_exists
 from clew_services.threads.result import Outcome, outcome
 
 THREADS: Final = 1_000
@@ -64,11 +62,13 @@ class Repeats:
             AlreadyExists: the command would create a thread that another command created.
             Unavailable: the log or a bucket does not answer.
         """
-        address = Address(view.tenant, view.id)
+        if view.n == 0:
+            return None
         known = view.find_spent(command_id)
+        address = Address(view.tenant, view.id)
         if known is not None:
             return await self._first_outcome(command, view, await self._histories.at(address, known[1].seq))
-        if isinstance(command, CreateThread | ForkThread) and view.n > 0:
+        if isinstance(command, Creation):
             first = await self._histories.first(address)
             if first.commit.id != command_id:
                 raise thread_exists(address.thread)

@@ -28,6 +28,7 @@ from clew_events.content import (
 )
 from clew_events.requests import (
     MAX_FILES,
+    NewAttachment,
     NewAutoStrategy,
     NewImageFile,
     NewImageUrl,
@@ -105,8 +106,11 @@ def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *se
     Raises:
         Invalid: the code interpreter would have more than 20 files.
     """
-    files = _attached_files(messages := tuple(messages), "code_interpreter")
-    searched = _attached_files(messages, "file_search")
+    attached = [attachment for message in messages if message.attachments for attachment in message.attachments]
+    if not attached:
+        return current
+    files = _attached_files(attached, "code_interpreter")
+    searched = _attached_files(attached, "file_search")
     if files:
         previous = current.code_interpreter.file_ids if current.code_interpreter is not None else ()
         current = replace(current, code_interpreter=CodeInterpreter(_within_limit(_union(previous, files))))
@@ -115,12 +119,9 @@ def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *se
     return current
 
 
-def _attached_files(messages: Iterable[NewMessage], tool: ToolName) -> tuple[str, ...]:
+def _attached_files(attached: Iterable[NewAttachment], tool: ToolName) -> tuple[str, ...]:
     return tuple(
-        attachment.file_id
-        for message in messages
-        for attachment in message.attachments or ()
-        if any(wanted.type == tool for wanted in attachment.tools)
+        attachment.file_id for attachment in attached if any(wanted.type == tool for wanted in attachment.tools)
     )
 
 
