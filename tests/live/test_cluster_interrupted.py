@@ -24,6 +24,7 @@ from clew_services import compose
 from clew_services.api_keys import Keys
 from clew_services.api_keys.follower import follow_keys
 from clew_services.compose import Clew
+from clew_services.eventstore.group_commit import ShardWriter
 from clew_services.rebuild.bucket_rebuild import Progress
 from support.behind import carried_out
 from support.cluster import PASSWORD, Cluster, leader_of, operating
@@ -50,17 +51,18 @@ async def through_a_wire(cluster: Cluster, number: int) -> AsyncIterator[tuple[C
 
 def before_it_is_sent_again(clew: Clew, happens: Meanwhile) -> list[str]:
     """Have something happen after a commit was stored whose answer was lost; the list says in which streams."""
-    store, lost = clew.js.store, list[str]()
+    publish, lost = ShardWriter.publish, list[str]()
 
-    async def stored(request: Request, timeout: float) -> Ack:
+    async def published(writer: ShardWriter, request: Request, timeout: float, until: float) -> Ack:
         try:
-            return await store(request, timeout)
+            return await publish(writer, request, timeout, until)
         except Disconnected:
             lost.append(event_stream(int(request.subject.split(".")[2])))
             await happens(lost[-1])
             raise
 
-    clew.js.store = stored  # type: ignore[method-assign]
+    for writer in clew.log._writers:
+        writer.publish = partial(published, writer)  # type: ignore[method-assign]
     return lost
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from secrets import token_hex
 from typing import Final
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
 from clew_projections.nats.headers import encode_headers
-from clew_projections.nats.request_mux import Reply, Request
+from clew_projections.nats.request_mux import Reply, Request, Waiter, check_answered
 from clew_projections.nats.stream_messages import (
     BATCH_COMMIT,
     BATCH_ID,
@@ -78,7 +78,7 @@ class JetStream(StreamReader):
 
     async def store(self, request: Request, timeout: float) -> Ack:
         """Publish an encoded message; see :meth:`publish`."""
-        return _decode_ack(await self._exchange.one(*request, timeout), request.subject)
+        return decode_ack(await self._exchange.one(*request, timeout), request.subject)
 
     async def publish_each(self, messages: Sequence[Request], timeout: float | None = None) -> list[Ack]:
         """Publish independent messages in one write, and return the ack of each.
@@ -89,7 +89,7 @@ class JetStream(StreamReader):
             TooLarge: one of them is larger than the server accepts; those before it are published.
         """
         replies = await self._exchange.each(messages, timeout or self._timeout)
-        return [_decode_ack(reply, message.subject) for reply, message in zip(replies, messages, strict=True)]
+        return [decode_ack(reply, message.subject) for reply, message in zip(replies, messages, strict=True)]
 
     async def publish_batch(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
         """Store messages of one stream atomically (NATS ADR-50); returns an ack for each, or no acks if refused.
@@ -103,6 +103,10 @@ class JetStream(StreamReader):
         requests = [Request(message.subject, message.body, encode_headers(message.headers)) for message in messages]
         return await self.store_batch(requests, timeout or self._timeout)
 
+    def begin(self, waiting: Waiter, request: Request, timeout: float) -> Callable[[], None]:
+        """Publish an encoded message for whose ack somebody waits; see :meth:`.request_mux.RequestMux.begin`."""
+        return self._exchange.begin(waiting, request, timeout)
+
     async def store_batch(self, requests: Sequence[Request], timeout: float) -> list[Ack]:
         """Store encoded messages, each with headers, atomically; see :meth:`publish_batch`."""
         batch = token_hex(8).encode()
@@ -111,7 +115,7 @@ class JetStream(StreamReader):
             self._exchange.send(each.subject, each.body, _BATCHED % (each.head[:-2], batch, place, b""))
         head = _BATCHED % (last.head[:-2], batch, len(requests), _COMMITTED)
         reply = await self._exchange.one(last.subject, last.body, head, timeout)
-        ack = _decode_ack(reply, last.subject)
+        ack = decode_ack(reply, last.subject)
         if ack.error is not None:
             return []
         first = ack.seq - len(requests) + 1
@@ -163,7 +167,14 @@ class JetStream(StreamReader):
                 return names
 
 
-def _decode_ack(reply: Reply, subject: str) -> Ack:
+def decode_ack(reply: Reply, subject: str) -> Ack:
+    """Decode the server's ack of a message.
+
+    Raises:
+        Unavailable: no stream took the message.
+    """
+    if not reply.data:
+        check_answered(reply, subject)
     try:
         return _ACK.decode(reply.data)
     except UNREADABLE as fault:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from msgspec import Struct
 from nats.aio.subscription import Subscription
@@ -59,6 +59,19 @@ class Request(NamedTuple):
     subject: str
     body: bytes
     head: bytes = b""
+
+
+class Waiter(Protocol):
+    """Waits for the replies to requests: what :meth:`RequestMux.begin` gives them to."""
+
+    answers: asyncio.Future[list[Reply]]
+
+    @property
+    def subjects(self) -> Iterable[str]:
+        """The subjects of the requests without a reply."""
+
+    def take(self, reply: Reply, place: bytes) -> None:
+        """Take the reply to the request at a place, unless there are answers."""
 
 
 class PendingRequest:
@@ -136,7 +149,7 @@ class RequestMux:
         self._prefix = nc.new_inbox() + "."
         self._start_of_token = len(self._prefix.encode())
         self._tokens = count()
-        self._waiting: dict[bytes, PendingRequest | _PendingBatch] = {}
+        self._waiting: dict[bytes, Waiter] = {}
         self._subscription: Subscription | None = None
         self._deaf: str | None = None
         self.lost = 0
@@ -203,6 +216,29 @@ class RequestMux:
         replies = await self._ask(subject, body, head, timeout, many=False)
         return replies[0]
 
+    def begin(self, waiting: Waiter, request: Request, timeout: float) -> Callable[[], None]:
+        """Send a request for whose first reply somebody waits; return what must be called when it has its answers.
+
+        Without a reply, and when it is known that none comes, the answers are an error, as of :meth:`one`.
+
+        Raises:
+            NotPermitted: this user may not publish there.
+            Unavailable: the connection is down.
+            TooLarge: the request is larger than the server accepts.
+        """
+        token = next(self._tokens)
+        key = b"%d" % token
+        self._post(request.subject, request.body, f"{self._prefix}{token}", request.head)
+        self._waiting[key] = waiting
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(timeout, _time_out, waiting.answers, request.subject, timeout)
+
+        def end() -> None:
+            late.cancel()
+            del self._waiting[key]
+
+        return end
+
     def send(self, subject: str, body: bytes, head: bytes) -> None:
         """Publish without asking for a reply, ahead of the next request.
 
@@ -247,7 +283,7 @@ class RequestMux:
             del self._waiting[token]
         for reply, request in zip(replies, requests, strict=True):
             if not reply.data:
-                _check_answered(reply, request.subject)
+                check_answered(reply, request.subject)
         return replies
 
     async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
@@ -269,7 +305,7 @@ class RequestMux:
             self._nc.batches.pop(waiting.inbox, None)
             del self._waiting[b"%d" % token]
         if replies:
-            _check_answered(replies[0], subject)
+            check_answered(replies[0], subject)
         return replies
 
     def _post(self, subject: str, body: bytes, reply: str, head: bytes) -> None:
@@ -287,6 +323,11 @@ class RequestMux:
             waiting.take(Reply(head, data), place)
 
 
-def _check_answered(reply: Reply, subject: str) -> None:
+def check_answered(reply: Reply, subject: str) -> None:
+    """Check that a reply comes from somebody.
+
+    Raises:
+        Unavailable: it is the server's, that there are no responders.
+    """
     if not reply.data and status_of(reply.head) == NO_RESPONDERS:
         raise Unavailable(f"no responders on {subject}", code=NO_RESPONDERS_CODE)

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -23,7 +23,7 @@ from clew_projections.nats.headers import encode_headers
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.request_mux import Request, Timeout
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, MSG_ID, TRACE, Ack, ApiError
-from clew_services.eventstore.group_commit import ShardWriter
+from clew_services.eventstore.group_commit import CLOCK, ShardWriter
 from clew_services.eventstore.write_probe import FULL, STALE, LogFull, WriteProbe
 from clew_services.observer import NOBODY, Observer
 
@@ -31,8 +31,6 @@ IN_PROCESS = 10158
 """A message with the same id is being stored at this moment."""
 TOO_LARGE = 10054
 TOO_BUSY = 10167
-_CLOCK: Final = 0.001
-"""Seconds by which a timer may be early."""
 
 
 class AppendResult(Struct, frozen=True):
@@ -119,7 +117,7 @@ class Log:
                 if ack.error is None or ack.error.err_code in STALE:
                     return ack
                 fault = _refusal(ack.error, unknown=unknown)
-            if loop.time() + _CLOCK >= until:
+            if loop.time() + CLOCK >= until:
                 break
             # A timeout has waited already; a refusal comes at once, and needs backoff.
             pause = 0.0 if isinstance(fault, Timeout) else min(0.02 * 2**attempt, 0.5)

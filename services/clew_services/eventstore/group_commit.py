@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
 from clew_events.errors import ClewError
-from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.request_mux import Request, Timeout
+from clew_projections.nats.jetstream import JetStream, decode_ack
+from clew_projections.nats.request_mux import Reply, Request, Timeout
 from clew_projections.nats.stream_messages import Ack
 from clew_services.eventstore.write_probe import WriteProbe
 from clew_services.observer import NOBODY, Observer
@@ -29,35 +29,35 @@ WORTH_A_BATCH: Final = 16
 """Below this many publishes, in flight or queued, single ones are faster than a batch."""
 ENOUGH: Final = 8
 """The smallest batch."""
+CLOCK: Final = 0.001
+"""Seconds by which a timer may be early."""
 LARGEST: Final = 256
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 
 
 class _PendingAppend:
-    """A publish in the queue. Its answer is the server's, or ``None`` when it may be sent singly."""
+    """A publish that waits for its turn or its answer: the server's reply, or an ``ack`` made of that to its batch."""
 
-    __slots__ = ("alone", "answer", "request")
+    __slots__ = ("ack", "alone", "answers", "end", "request", "subjects", "until")
 
-    def __init__(self, request: Request, answer: asyncio.Future[Ack | None]) -> None:
+    def __init__(self, request: Request, answers: asyncio.Future[list[Reply]], until: float) -> None:
         self.request = request
-        self.answer = answer
+        self.subjects = (request.subject,)
+        self.answers = answers
+        self.until = until
+        self.ack: Ack | None = None
         self.alone = False
+        self.end: Callable[[], None] | None = None
+        """Ends it, once it was sent singly."""
 
-    def settle(self, answer: Ack | None) -> bool:
-        """Answer it, unless nobody waits any more; whether somebody does."""
-        if self.answer.done():
-            return False
-        self.answer.set_result(answer)
-        return True
+    def take(self, reply: Reply, _place: bytes) -> None:
+        """Take the server's reply."""
+        self.answers.set_result([reply])
 
     def fail(self, fault: BaseException) -> None:
         """Fail it, if somebody waits."""
-        if not self.answer.done():
-            self.answer.set_exception(fault)
-
-    def expire(self) -> None:
-        """Fail it because it has waited too long."""
-        self.fail(Timeout("no answer", outcome_unknown=True))
+        if not self.answers.done():
+            self.answers.set_exception(fault)
 
 
 class ShardWriter:
@@ -72,6 +72,7 @@ class ShardWriter:
         self._under_way = 0
         self._batch_under_way = False
         self._pumping = False
+        self._watched = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -84,27 +85,31 @@ class ShardWriter:
 
         Raises:
             LogFull: the shard stores nothing.
-            Unavailable: no answer within ``timeout`` seconds of sending, or until the loop's time is ``until``.
+            Unavailable: no answer within ``timeout`` seconds of sending, or not sent by ``until``, the loop's time.
             TooLarge: the message is larger than the server accepts.
         """
         if self._probe is not None and self._probe.in_doubt:
             ack = await self._try(self._probe, request, timeout, until)
             if ack is not None:
                 return ack
+        pending = _PendingAppend(request, asyncio.get_running_loop().create_future(), until)
         if self._under_way or self._queue or self._batch_under_way:
-            ack = await self._wait(request, timeout, until)
-            if ack is not None:
-                return ack
+            self._put_off(pending, timeout)
         else:
-            self._under_way += 1
+            self._send(pending, timeout)
         try:
-            return await self._js.store(request, min(timeout, until - asyncio.get_running_loop().time()))
+            replies = await pending.answers
+            return pending.ack or decode_ack(replies[0], request.subject)
         except Timeout:
-            self._doubt()
+            if pending.end is not None:
+                self._doubt()
             raise
         finally:
-            self._under_way -= 1
-            self._pump(timeout)
+            if pending.end is not None:
+                pending.end()
+                self._under_way -= 1
+                if self._queue:
+                    self._pump(timeout)
 
     async def _try(self, probe: WriteProbe, request: Request, timeout: float, until: float) -> Ack | None:
         try:
@@ -113,25 +118,39 @@ class ShardWriter:
         except TimeoutError:
             raise Timeout("no answer", outcome_unknown=True) from None
 
-    async def _wait(self, request: Request, timeout: float, until: float) -> Ack | None:
-        """Wait in the queue; return the answer to the batch that the message was in, or ``None`` to have it sent."""
-        loop = asyncio.get_running_loop()
-        pending = _PendingAppend(request, loop.create_future())
+    def _put_off(self, pending: _PendingAppend, timeout: float) -> None:
+        """Put a publish into the queue."""
         self._queue.append(pending)
         if not self._pumping:
             # Publishes of the same iteration of the event loop are sent together.
             self._pumping = True
-            loop.call_soon(self._pump, timeout)
-        late = loop.call_at(until, pending.expire)
+            asyncio.get_running_loop().call_soon(self._pump, timeout)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have what waits in the queue fail when its time is over: one timer for all of it."""
+        if self._queue and not self._watched:
+            self._watched = True
+            asyncio.get_running_loop().call_at(self._queue[0].until, self._expire)
+
+    def _expire(self) -> None:
+        self._watched = False
+        now = asyncio.get_running_loop().time() + CLOCK
+        while self._queue and (self._queue[0].answers.done() or self._queue[0].until <= now):
+            self._queue.popleft().fail(Timeout("no answer", outcome_unknown=True))
+        self._watch()
+
+    def _send(self, pending: _PendingAppend, timeout: float) -> None:
+        """Send a publish singly, unless nobody waits for it any more."""
+        if pending.answers.done():
+            return
+        left = pending.until - asyncio.get_running_loop().time()
         try:
-            return await pending.answer
-        except asyncio.CancelledError:
-            if not pending.answer.cancelled() and pending.answer.exception() is None and not pending.answer.result():
-                self._under_way -= 1  # it may be sent, and nobody does
-                self._pump(timeout)
-            raise
-        finally:
-            late.cancel()
+            pending.end = self._js.begin(pending, pending.request, min(timeout, left))
+        except ClewError as fault:
+            pending.fail(fault)
+        else:
+            self._under_way += 1
 
     def _pump(self, timeout: float) -> None:
         self._pumping = False
@@ -147,8 +166,7 @@ class ShardWriter:
                 self._queue.extendleft(reversed(batch))
             if self._under_way >= UNDER_WAY:
                 return
-            if self._queue.popleft().settle(None):
-                self._under_way += 1
+            self._send(self._queue.popleft(), timeout)
 
     def _take(self) -> list[_PendingAppend]:
         """Take a batch from the front of the queue: as many as fit, no two with the same subject."""
@@ -161,7 +179,7 @@ class ShardWriter:
             if first.alone or first.request.subject in subjects or room < 0:
                 break
             self._queue.popleft()
-            if not first.answer.done():
+            if not first.answers.done():
                 subjects.add(first.request.subject)
                 batch.append(first)
         return batch
@@ -178,12 +196,15 @@ class ShardWriter:
             self._observer.on_batch(len(batch), bool(acks))
             if acks:
                 for pending, ack in zip(batch, acks, strict=True):
-                    pending.settle(ack)
+                    if not pending.answers.done():
+                        pending.ack = ack
+                        pending.answers.set_result([])
             else:
                 # Refused, or the answer was lost: each is sent singly. Sending it again is safe.
                 for pending in reversed(batch):
                     pending.alone = True
                     self._queue.appendleft(pending)
+                self._watch()
             if silent:
                 self._doubt()
             self._pump(timeout)
