@@ -276,7 +276,7 @@ async def test_the_buckets_are_the_fold_of_the_log(clew: Clew, deployment) -> No
         fork = await new_fork(client, await new_parent(client))
         await client.pop_item(fork)
         await client.add_items(fork, [note(7)])
-    await buckets_equal_the_log(clew)
+        await buckets_equal_the_log(clew)
 
 
 async def test_what_is_left_of_a_parent_is_shown_when_the_rest_is_erased_and_swept(

@@ -60,6 +60,7 @@ class PositionStore:
         self._shard = shard
         self._connection = connection
         self._written: int | None = None
+        self._reached = 0
         self._due = 0.0
 
     async def rewind(self) -> None:
@@ -78,15 +79,24 @@ class PositionStore:
         if (await self.state()).delivered.stream_seq > mark:
             await self._reset(mark)
 
-    async def advance(self, every: float, *, reached: int) -> None:
-        """Write the position if ``every`` seconds have passed and a later commit, up to ``reached``, was projected.
+    def note(self, first: int, last: int) -> None:
+        """Note the sequences of the first and the last commit of a batch that was projected.
+
+        A commit that this projector wrote the position of comes again when another one has moved the position back.
+        """
+        self._reached = max(self._reached, last)
+        if self._written is not None and first <= self._written:
+            self._written = first - 1
+
+    async def advance(self, every: float) -> None:
+        """Write the position if ``every`` seconds have passed and a later commit was projected.
 
         Raises:
             Unavailable: JetStream does not answer.
         """
         now = asyncio.get_running_loop().time()
         written = self._written or 0
-        if reached <= written or now < self._due:
+        if self._reached <= written or now < self._due:
             return
         self._due = now + every
         connection = self._connection()

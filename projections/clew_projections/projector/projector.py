@@ -61,7 +61,6 @@ class Projector:
         self._checkpoint = checkpoint
         self._connection = connection
         self._projected = projected
-        self._reached = 0
         self.commits = 0
         """Commits projected since the start, repeated ones included."""
 
@@ -86,7 +85,7 @@ class Projector:
                 self._check_connection(ready)
                 await self.project(batch)
                 self._check_connection(ready)
-                await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
+                await self._checkpoint.advance(CHECKPOINT_EVERY)
                 pause = 0.05
                 if len(batch) < BATCH:
                     await wait_for_event(stop, begun + min(PAUSE, PAUSE_EACH * (len(batch) or 1)) - now())
@@ -133,7 +132,8 @@ class Projector:
         self._check_connection(connection)
         self._deliveries.ack(done)
         self.commits += len(done)
-        self._reached = max([self._reached, *(delivery.seq for delivery in done)])
+        if done:
+            self._checkpoint.note(min(delivery.seq for delivery in done), max(delivery.seq for delivery in done))
         if refused is not None:
             raise refused
         self._projected(len(done), (time.time_ns() - min(delivery.at for delivery in done)) / 1e9)
