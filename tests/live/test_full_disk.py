@@ -134,8 +134,13 @@ async def behind(up: Up) -> int:
 
 
 async def listed(up: Up) -> int:
-    """How many threads a list has."""
-    return len(json.loads(await got(up, "/v1/threads"))["data"])
+    """How many threads a list has; none while the index is behind."""
+    try:
+        return len(json.loads(await got(up, "/v1/threads"))["data"])
+    except HTTPError as refused:
+        if refused.code != 503:
+            raise
+        return 0
 
 
 def counted(folder: Path) -> float:
