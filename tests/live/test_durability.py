@@ -31,10 +31,12 @@ from support.writers import Writer, handler, message_id, thread_id
 ROOT = Path(__file__).parents[2]
 PROJECTOR = """
 import asyncio, sys
+from clew_projections.projector import projector
 from clew_projections.projector.batch import BatchProjection
 from clew_services.compose import connect
 
-apply, left = BatchProjection.apply, 150
+projector.BATCH = 10
+apply, left = BatchProjection.apply, 30
 
 async def as_far_as_it_gets(*of):
     global left
