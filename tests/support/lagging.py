@@ -302,7 +302,8 @@ class _Stepped:
                 await projector.project(batch)
                 await self._clew.nc.flush()
             if checkpoint:
-                await mark.advance(0.0, reached=2**60)
+                mark.note(2**60, 2**60)
+                await mark.advance(0.0)
 
     async def give_back(self) -> None:
         self._ready = None
