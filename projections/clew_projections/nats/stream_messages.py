@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -34,6 +34,8 @@ ERASED_STORED_AT: Final = "Clew-Stored-At"
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
+BATCH_COMPLETED: Final = "Batch Completed"
+"""The server has sent all that was asked for. A consumer with replicas says so before it delivers the last messages."""
 STORED_AT: Final = "Nats-Time-Stamp"
 """When the server stored a message. The server adds this header to reads; a publisher cannot set it."""
 
@@ -55,6 +57,25 @@ class Newest(Struct, frozen=True):
 
     found: Mapping[str, StoredMessage]
     up_to: int
+
+
+class DeliveredAs(NamedTuple):
+    """What the reply subject of a message that a consumer delivers says of it.
+
+    ``number`` counts the consumer's deliveries from 1, ``at`` is when the message was stored, in nanoseconds since
+    1970, and ``pending`` is how many wait after it.
+    """
+
+    seq: int
+    number: int
+    at: int
+    pending: int
+
+    @classmethod
+    def parse(cls, reply: bytes) -> DeliveredAs:
+        """Parse ``$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<number>.<at>.<pending>``, with any domain before."""
+        _, seq, number, at, pending = reply.rsplit(b".", 4)
+        return cls(int(seq), int(number), int(at), int(pending))
 
 
 class OutgoingMessage(Struct, frozen=True):

@@ -23,7 +23,7 @@ from nats.errors import Error as NatsError
 from clew_events.errors import Unavailable
 from clew_projections.nats.headers import DeliveredHeaders, description_of
 from clew_projections.nats.request_mux import NotPermitted, RequestMux
-from clew_projections.nats.stream_messages import StoredMessage
+from clew_projections.nats.stream_messages import BATCH_COMPLETED, DeliveredAs, StoredMessage
 
 LONG: Final = 2_000
 """The fewest messages that must be left for a consumer to be worth it."""
@@ -33,8 +33,6 @@ SILENT: Final = 2.0
 """Seconds without an answer after which a page is read by direct get."""
 MOST: Final = 64
 """The most walks of one connection; of more, the oldest ends."""
-BATCH_COMPLETED: Final = "Batch Completed"
-"""What a consumer with replicas says before it delivers the last messages of a page."""
 ALL: Final = ">"
 _JSON: Final = msgspec.json.Encoder()
 
@@ -154,13 +152,11 @@ class Walk:
         messages: list[StoredMessage] = []
         left = 0
         for subject, reply, head, body in self._taken:
-            # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
-            _, seq, number, at, pending = reply.rsplit(b".", 4)
+            seq, number, at, left = DeliveredAs.parse(reply)
             self._delivered += 1
-            if int(number) != self._delivered:
+            if number != self._delivered:
                 return None  # one was lost on the way
-            left = int(pending)
-            messages.append(StoredMessage(int(seq), subject.decode(), body, DeliveredHeaders(head, int(at))))
+            messages.append(StoredMessage(seq, subject.decode(), body, DeliveredHeaders(head, at)))
         if not messages:
             return None
         self.seq = messages[-1].seq + 1

@@ -22,15 +22,13 @@ from clew_events.errors import Unavailable
 from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.nats.headers import Headers, description_of, status_of
 from clew_projections.nats.lean_client import FLUSH, LeanClient
-from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
+from clew_projections.nats.stream_messages import BATCH_COMPLETED, EXPECTED, TRACE, DeliveredAs, StoredMessage
 
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Far below what a server buffers for one client, and above the largest possible commit."""
 NO_MESSAGES: Final = "404"
 END_OF_TIME: Final = "408"
 TOO_MUCH_AT_ONCE: Final = "Message Size Exceeds MaxBytes"
-BATCH_COMPLETED: Final = "Batch Completed"
-"""The server has sent all that was asked for. A consumer with replicas says so before it delivers the last messages."""
 SLACK: Final = 1.0
 """Seconds past its expiry after which a pull request without a reply counts as lost, and that a close may take."""
 
@@ -198,10 +196,9 @@ _COMMIT_HEADERS: Final = re.compile(
 
 
 def _delivery(subject: str, reply: bytes, head: bytes, body: bytes) -> Delivery:
-    # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
-    _, seq, _, at, _ = reply.rsplit(b".", 4)
+    seq, _, at, _ = DeliveredAs.parse(reply)
     after, trace = _commit_headers(head)
-    return Delivery(int(seq), after, subject, body, reply, trace, int(at))
+    return Delivery(seq, after, subject, body, reply, trace, at)
 
 
 def _commit_headers(head: bytes) -> tuple[int | None, str | None]:

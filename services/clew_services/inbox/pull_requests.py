@@ -20,7 +20,7 @@ from nats.aio.subscription import Subscription
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
-from clew_projections.projector.shard_consumer import BATCH_COMPLETED
+from clew_projections.nats.stream_messages import BATCH_COMPLETED
 from clew_services.inbox.term import LIMIT, Term
 
 BYTES: Final = 16 * 1024 * 1024
