@@ -171,7 +171,7 @@ class Connection(HttpToolsProtocol):
             self._end(error_responses.envelope(400, f"A request has one header 'Host', and this one has {hosts}."))
         if fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
             self._end(error_responses.envelope(501, "The only Transfer-Encoding that is understood is 'chunked'."))
-        self._begin(expected=fields.get(b"expect", b"").lower() == b"100-continue")
+        self._begin(expected=b"expect" in fields and _waits(fields[b"expect"]))
         self._in_head, self._fruitful = False, True
         # Whoever answers goes by the request's own limit; this is for when nobody does.
         self._due = self._began + self._patience.request + self._patience.linger
@@ -208,7 +208,7 @@ class Connection(HttpToolsProtocol):
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=expected,
+            expect_100_continue=expected and version != "1.0",  # RFC 9110, 10.1.1
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
@@ -320,6 +320,11 @@ class Connection(HttpToolsProtocol):
     def _close_after_answer(self) -> None:
         self._refused = True
         self.cycle.keep_alive = False
+
+
+def _waits(expectations: bytes) -> bool:
+    """Whether a caller waits to be told to go on."""
+    return b"100-continue" in [each.strip() for each in expectations.lower().split(b",")]
 
 
 def combine_fields(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
