@@ -56,10 +56,15 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A present state: after the thread's commit ``n``."""
+    """A present state: after the thread's commit ``n``.
+
+    ``inherits`` is said of a page of a fork that began with items of its parent: those may be erased there, so that a
+    later page is another at the same ``n``.
+    """
 
     position: Position
     n: int
+    inherits: bool = False
     thread: Thread | None = None
     message: Message | None = None
     messages: MessagePage | None = None

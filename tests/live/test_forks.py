@@ -37,7 +37,7 @@ from clew_services.packs.exporter import Exporter
 from clew_services.packs.importer import Importer
 from clew_services.packs.offline import Offline
 from clew_services.packs.pack_files import export
-from support.asgi import call
+from support.asgi import IN, call
 from support.erasing import EVERY
 from support.erasure_worker import KEY, complete_all
 from support.forging import bodies, rechained, rewrite
@@ -443,3 +443,42 @@ async def test_a_fork_can_be_sent_back_as_it_is_answered_and_is_created_over_htt
         refused = await call(clew, "POST", f"/v1/threads/{fork['id']}", json.dumps(changed | wrong).encode())
         assert (refused.status, refused.error["param"]) == (400, *wrong)
     assert (await call(clew, "POST", "/v1/threads", json.dumps(fork).encode())).error["param"] == "forked_from"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "pages"),
+    [
+        ("threads", {"messages": [{"role": "user", "content": "a secret"}] * 2}, "messages"),
+        ("conversations", {"items": [{"role": "user", "content": "a secret"}] * 2}, "items"),
+    ],
+)
+async def test_whoever_has_seen_a_page_is_shown_it_anew_once_something_on_it_was_erased(
+    clew: Clew, kind: str, given: dict[str, Any], pages: str
+) -> None:
+    """The version of a thread tells of nothing that is erased in the thread it was forked from, or later than it."""
+
+    async def posted(path: str, **body: object) -> dict[str, Any]:
+        answered = await call(clew, "POST", path, json.dumps(body).encode())
+        assert answered.status in {200, 202}, answered.error
+        return dict(json.loads(answered.body))
+
+    async def created(**body: object) -> str:
+        made = await posted(f"/v1/{kind}", **body)
+        return f"/v1/{kind}/{made['id']}"
+
+    async def forked(parent: str) -> str:
+        made = await posted(f"/v1/threads/{parent.rpartition('/')[2]}/fork")
+        return f"/v1/{kind}/{made['id']}"
+
+    parent = await created(**given)
+    fork, empty = await forked(parent), await forked(await created())
+    assert (await call(clew, "GET", f"{empty}/{pages}")).headers["etag"] == '"1"'  # it inherits nothing
+    seen = [f"{fork}/{pages}", f"{parent}/{pages}?as_of=1", f"{fork}/{pages}?as_of=1"]
+    tags = [(await call(clew, "GET", path)).headers.get("etag", '"1"') for path in seen]
+    item = json.loads((await call(clew, "GET", f"{parent}/{pages}")).body)["first_id"]
+    await posted(f"{parent}/{pages}/{item}/erase", forks=True)
+    for path, tag in zip(seen, tags, strict=True):
+        shown = await call(clew, "GET", path, headers={**IN, "If-None-Match": tag})
+        assert (shown.status, shown.body.count(b"a secret")) == (200, 1), path
+    assert (await call(clew, "GET", f"{fork}/{pages}/{item}", headers={**IN, "If-None-Match": '"1"'})).status == 404
+    assert (await call(clew, "GET", fork)).headers["etag"] == '"1"'

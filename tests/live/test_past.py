@@ -82,12 +82,10 @@ async def test_a_thread_is_shown_as_of_any_commit_with_its_headers_of_then(clew:
     before, after = await get("?as_of=3"), await get("?as_of=4")
     assert (before["metadata"], after["metadata"]) == ({"plan": "free", "trial": "yes"}, {"plan": "paid"})
     answered = await got(clew, "?as_of=4")
-    then = {name: answered.headers[name] for name in ("etag", "clew-commit", "clew-time")}
-    assert then == {"etag": '"4"', "clew-commit": "4", "clew-time": at[4].isoformat().replace("+00:00", "Z")}
+    then = {name: answered.headers[name] for name in ("clew-commit", "clew-time")}
+    assert then == {"clew-commit": "4", "clew-time": at[4].isoformat().replace("+00:00", "Z")}
     shard, seq = map(int, answered.headers["clew-position"].split("-"))
     assert (await clew.histories.at(Address("acme", THREAD), seq)).position.shard == shard
-    again = await got(clew, "?as_of=4", {**IN, "If-None-Match": '"4"'})
-    assert (again.status, again.body, again.headers["etag"]) == (304, b"", '"4"')
     # Clients for Azure put this into the query string of every request.
     assert (await get("?as_of=9&api-version=1"))["tool_resources"] == {"code_interpreter": {"file_ids": ["file-1"]}}
 

@@ -1470,10 +1470,14 @@ export interface ForkThread {
 }
 /**
  * A present state: after the thread's commit ``n``.
+ *
+ * ``inherits`` is said of a page of a fork that began with items of its parent: those may be erased there, so that a
+ * later page is another at the same ``n``.
  */
 export interface Found {
   position: Position;
   n: number;
+  inherits?: boolean;
   thread?: Thread | null;
   message?: Message | null;
   messages?: MessagePage | null;

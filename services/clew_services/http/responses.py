@@ -13,6 +13,7 @@ from starlette.types import Send
 
 from clew_events.commit import Position
 from clew_events.errors import Unauthorized
+from clew_events.replies import Found
 
 if TYPE_CHECKING:
     from clew_services.http.request_body import Intake
@@ -50,10 +51,12 @@ def position(at: Position) -> tuple[bytes, bytes]:
 
 
 def stamp(position: Position, n: int, at: datetime) -> Headers:
-    """The headers of an answer about the past: its last commit, where that is in the log, and its time."""
+    """The headers of an answer about the past: its last commit, where that is in the log, and its time.
+
+    It has no ``ETag``: what was said by then may be erased by a later commit.
+    """
     time = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return (
-        etag(n),
         (b"clew-commit", b"%d" % n),
         (b"clew-position", b"%d-%d" % (position.shard, position.seq)),
         (b"clew-time", time.encode()),
@@ -63,6 +66,11 @@ def stamp(position: Position, n: int, at: datetime) -> Headers:
 def etag(n: int) -> tuple[bytes, bytes]:
     """The ``ETag`` of a thread at version ``n``: the number itself, in quotes."""
     return b"etag", b'"%d"' % n
+
+
+def page_tag(found: Found) -> Headers:
+    """The ``ETag`` of a page of a thread, the thread's own; none where items of it may be erased in another thread."""
+    return () if found.inherits else (etag(found.n),)
 
 
 async def stream_response(

@@ -227,12 +227,13 @@ class Reader:
         """
         view, page, backward = await self._page(tenant, query, shown_message)
         messages = message_page(page.data, more=page.more, backward=backward)
-        return Found(position=self._position(view), n=view.n, messages=messages)
+        return Found(position=self._position(view), n=view.n, inherits=view.inherited > 0, messages=messages)
 
     async def items(self, tenant: str, query: ListItems) -> Found:
         """A page of items, with cursors as in :meth:`messages`."""
         view, page, backward = await self._page(tenant, query, item_object)
-        return Found(position=self._position(view), n=view.n, items=item_page(page, backward=backward))
+        items = item_page(page, backward=backward)
+        return Found(position=self._position(view), n=view.n, inherits=view.inherited > 0, items=items)
 
     async def _page(
         self, tenant: str, query: ListMessages, show: Callable[[ItemView], T | None]

@@ -43,7 +43,7 @@ from clew_events.queries import GetItem, GetItemAt, GetStateAt, GetThread, ListI
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
 from clew_services.http.conversation_items import check_items, shown_item
-from clew_services.http.responses import Answer, Headers, etag, json_answer, stamp
+from clew_services.http.responses import Answer, Headers, etag, json_answer, page_tag, stamp
 from clew_services.http.routes.threads import question
 from clew_services.queries.reader import Reader
 from clew_services.threads.result import Outcome
@@ -131,7 +131,7 @@ class Conversations:
                 thread_id=thread_id, limit=asked.limit, order=asked.order, after=asked.after, before=asked.before
             )
             found = await self._queries.items(tenant, query)
-            page, headers = found.items, (etag(found.n),)
+            page, headers = found.items, page_tag(found)
         else:
             then = await self._queries.past.items(
                 tenant,

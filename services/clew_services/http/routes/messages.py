@@ -14,7 +14,7 @@ from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListM
 from clew_events.requests import NewMessage
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
-from clew_services.http.responses import Answer, etag, json_answer, stamp
+from clew_services.http.responses import Answer, etag, json_answer, page_tag, stamp
 from clew_services.queries.reader import Reader
 
 _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
@@ -58,7 +58,7 @@ class Messages:
                 thread_id=thread_id, limit=asked.limit, order=asked.order, after=asked.after, before=asked.before
             ),
         )
-        return json_answer(found.messages, headers=(etag(found.n),))
+        return json_answer(found.messages, headers=page_tag(found))
 
     async def _page_as_of(self, call: Call, asked: PageOfMessages, as_of: AsOf) -> Answer:
         query = ListMessagesAt(
