@@ -95,6 +95,30 @@ async def test_no_request_is_swallowed_after_a_trailer_that_ends_the_connection(
         assert await caller.rest() == b""
 
 
+@pytest.mark.parametrize(
+    ("version", "expectation", "told"),
+    [
+        (b"1.1", b"Expect: 100-continue\r\n", True),
+        (b"1.1", b"Expect: 100-Continue\r\nExpect: 100-continue\r\n", True),
+        (b"1.1", b"Expect: nothing, 100-continue\r\n", True),
+        (b"1.1", b"Expect: nothing\r\n", False),
+        (b"1.0", b"Expect: 100-continue\r\n", False),
+    ],
+    ids=["once", "twice", "in a list", "something else", "of HTTP/1.0"],
+)
+async def test_who_waits_to_be_told_to_go_on_is_told_so_by_http_1_1(
+    url: str, version: bytes, expectation: bytes, told: bool
+):
+    async with calling(url) as caller, calling(url) as other:
+        await caller.send(POST.replace(b"1.1", version), KEY, expectation, b"Content-Length: 2\r\n\r\n")
+        if told:
+            assert await caller.reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await other.send(GET)
+        await other.answer()  # so the head has been read, and who is to be told has been
+        await caller.send(b"{}")
+        assert (await caller.answer())[0] == 200
+
+
 FIELD = b"x-%d: " % 1 + b"x" * 1024 + b"\r\n"
 
 

@@ -389,12 +389,14 @@ async def test_a_wrong_key_is_masked_in_its_middle(clew: Parts):
     assert clew.asked == []
 
 
-async def test_a_key_that_is_sent_twice_opens_nothing(clew: Parts):
+@pytest.mark.parametrize("name", ["Authorization", "Clew-Actor", "Clew-Reason", "Idempotency-Key"])
+async def test_who_asks_and_why_is_said_once_or_nothing_is_carried_out(clew: Parts, name: str):
     scope, sent, receive, send = arriving({"type": "http.request", "body": b"{}"})
-    scope["headers"] = [*scope["headers"], (b"authorization", f"Bearer {KEY}".encode())]  # type: ignore[misc]
+    said = (name.lower().encode(), f"Bearer {KEY}".encode() if name == "Authorization" else b"alice")
+    scope["headers"] = [each for each in scope["headers"] if each[0] != said[0]] + [said] * 2  # type: ignore[attr-defined]
     await create_app(clew, KEYS, Settings())(scope, receive, send)
     assert sent[0]["status"] == 400
-    assert b"'Authorization': it is given more than once" in sent[1]["body"]
+    assert f"'{name}': it is given more than once".encode() in sent[1]["body"]
     assert clew.asked == []
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -38,6 +39,7 @@ Show = Callable[[], Awaitable[Answer]]
 _IDS: Final = random.Random()  # noqa: S311 - see _request_id
 _LOG: Final = logging.getLogger("clew.http")
 _VERSION: Final = (b"openai-version", b"2020-10-01")
+_SINGLE: Final = ("Authorization", "Clew-Actor", "Clew-Reason", "Idempotency-Key")
 
 
 class Edge:
@@ -96,6 +98,8 @@ class Doorway(Edge):
             if door is None:
                 answer = _not_allowed(scope, self._allow)
             else:
+                if len(headers) != len(scope["headers"]):
+                    check_single(scope["headers"])
                 holder = self._keys.recall(headers.get(b"authorization", b""))
                 if holder is None:
                     holder = await self._authenticate(scope, headers)
@@ -131,8 +135,6 @@ class Doorway(Edge):
             )
 
     async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
-        if len(headers) != len(scope["headers"]):
-            check_single(scope["headers"], "Authorization")
         try:
             if (token := session_token(headers)) is None:
                 return authenticate(headers, self._keys)
@@ -193,15 +195,16 @@ def apply_conditions(scope: Scope, answer: Answer) -> Answer:
         return error_responses.answer_of(error, conditional=True)
 
 
-def check_single(lines: Iterable[tuple[bytes, bytes]], name: str) -> None:
-    """Check that a header that holds one value is there once at most.
+def check_single(lines: Iterable[tuple[bytes, bytes]]) -> None:
+    """Check that a header that holds one value is there once at most: of two actors nobody is to make a third.
 
     Raises:
         Invalid: it is there more than once.
     """
-    wanted = name.lower().encode()
-    if sum(line == wanted for line, _ in lines) > 1:
-        raise Invalid(f"Invalid '{name}': it is given more than once.", param=name)
+    counts = Counter(name for name, _ in lines)
+    for name in _SINGLE:
+        if counts[name.lower().encode()] > 1:
+            raise Invalid(f"Invalid '{name}': it is given more than once.", param=name)
 
 
 async def _apply_conditions(call: Call, answer: Answer) -> Answer:
