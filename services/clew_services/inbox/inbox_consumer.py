@@ -75,6 +75,7 @@ async def lead(
 
 async def _carry_out(term: Term, pull: Pull, unsettled: _Unsettled, stop: asyncio.Event) -> None:
     progress = asyncio.create_task(unsettled.report_progress())
+    waking = asyncio.create_task(_wake(pull, stop))
     try:
         while not stop.is_set():
             term.check()
@@ -87,7 +88,13 @@ async def _carry_out(term: Term, pull: Pull, unsettled: _Unsettled, stop: asynci
         await unsettled.finish()
     finally:
         progress.cancel()
+        waking.cancel()
         await unsettled.abandon()
+
+
+async def _wake(pull: Pull, stop: asyncio.Event) -> None:
+    await stop.wait()
+    pull.wake()
 
 
 class _Unsettled:

@@ -26,7 +26,7 @@ from clew_services.inbox.term import LIMIT, Term
 BYTES: Final = 16 * 1024 * 1024
 """Bytes of messages that one request asks for; far below what a server buffers for a client."""
 WAIT: Final = 0.5
-"""Seconds after which a request expires, and so the longest that a shutdown waits for it."""
+"""Seconds after which a request expires."""
 
 _SLACK: Final = 1.0
 _NOBODY: Final = "503"
@@ -47,7 +47,7 @@ class Pull:
         self._inbox = nc.new_inbox()
         self._requests = 0
         self._wanted = 0
-        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        self._arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
@@ -62,14 +62,18 @@ class Pull:
             raise Unavailable(f"the inbox cannot be read: {fault}") from fault
 
     async def next(self, term: Term) -> list[Msg]:
-        """The messages that have arrived; waits :data:`WAIT` seconds for the first, and may return none.
+        """The messages that have arrived, or none.
 
-        Ends the term if the connection or the consumer was lost.
+        Waits :data:`WAIT` seconds for the first, or until :meth:`wake`. Ends the term if the connection or the consumer was lost.
         """
         batch = await self._batch(term)
         if self._nc.stats["reconnects"] != self._connections:
             term.end("the connection to NATS was lost, and with it the messages in transit")
         return [message for message in batch if not await self._is_status(message, term)]
+
+    def wake(self) -> None:
+        """Have :meth:`next` return what has arrived without waiting for more."""
+        self._arrived.put_nowait(None)
 
     async def close(self) -> None:
         """Unsubscribe."""
@@ -90,7 +94,7 @@ class Pull:
             return []
         while not self._arrived.empty():
             batch.append(self._arrived.get_nowait())
-        return batch
+        return [message for message in batch if message is not None]
 
     async def _ask(self, consumer: str) -> None:
         if self._wanted > 0:
