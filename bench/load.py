@@ -22,7 +22,10 @@ class Measured(Struct, frozen=True, kw_only=True):
 
 
 async def closed_loop(operation: Operation, *, workers: int, seconds: float) -> Measured:
-    """Run ``operation`` with a running number until the time is up; a tenth of it first, not counted."""
+    """Run ``operation`` with a running number until the time is up; a tenth of it first, not counted.
+
+    Each worker does one at least, however late it begins.
+    """
     await _run(operation, workers, seconds / 10)
     started = time.perf_counter()
     latencies = await _run(operation, workers, seconds)
@@ -43,10 +46,13 @@ async def _run(operation: Operation, workers: int, seconds: float) -> list[float
 
     async def worker() -> None:
         nonlocal number
-        while (started := time.perf_counter()) < until:
+        ended = 0.0
+        while ended < until:
             number += 1
+            started = time.perf_counter()
             await operation(number)
-            latencies.append(time.perf_counter() - started)
+            ended = time.perf_counter()
+            latencies.append(ended - started)
 
     await asyncio.gather(*(worker() for _ in range(workers)))
     return latencies

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clew_events.commands import CreateThread
+from clew_events.errors import Unavailable
 from clew_events.list_query import ListThreads
 from clew_projections.index.index import CurrentIndex
 from clew_projections.index.index_folder import IndexFolder
@@ -63,9 +64,20 @@ def watch_switches(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path, Path],
     monkeypatch.setattr(IndexFolder, "point", switch)
 
 
+async def log_ends(clew: Clew) -> dict[int, int]:
+    """The last sequence of every shard, once each has a leader that says it."""
+
+    async def said() -> dict[int, int] | None:
+        with contextlib.suppress(Unavailable):
+            return await ends(clew.js, clew.deployment.shards)
+        return None
+
+    return await eventually(said)
+
+
 async def caught_up(clew: Clew, root: Path) -> dict[str, tuple[int, str]]:
     """What the index has once it has all that is in the log by now."""
-    goal = {shard: seq for shard, seq in (await ends(clew.js, clew.deployment.shards)).items() if seq}
+    goal = {shard: seq for shard, seq in (await log_ends(clew)).items() if seq}
     folder = clew.index_in(root)
 
     async def there() -> bool:

@@ -64,7 +64,8 @@ class Pull:
     async def next(self, term: Term) -> list[Msg]:
         """The messages that have arrived, or none.
 
-        Waits :data:`WAIT` seconds for the first, or until :meth:`wake`. Ends the term if the connection or the consumer was lost.
+        Waits :data:`WAIT` seconds for the first, or until :meth:`wake`. Ends the term if the connection or the consumer
+        was lost.
         """
         batch = await self._batch(term)
         if self._nc.stats["reconnects"] != self._connections:
