@@ -14,6 +14,7 @@ from typing import Final
 import uvicorn
 
 from clew_events.errors import Unavailable
+from clew_projections.wait import wait_for_event
 from clew_services.api_keys import Keys
 from clew_services.host import CannotStart, resources
 from clew_services.host.ports import refuse_taken, shares_port
@@ -95,7 +96,7 @@ async def serve_http(
             await asyncio.shield(serving)
         finally:
             await clew.tail.close()  # what would never end by itself
-            server.should_exit = True
+            server.stop()
             try:
                 await _stop(server, serving)
             finally:
@@ -129,7 +130,21 @@ async def _stop(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """One that leaves signals to the process it is in."""
+    """One that leaves signals to the process it is in, and looks once a second for what uvicorn looks for ten times."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more connections, and end when the requests that there are have been answered."""
+        self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        """Go on until it is stopped; each second answers get another date."""
+        while not await self.on_tick(0):
+            await wait_for_event(self._stopped, 1.0)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
