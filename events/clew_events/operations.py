@@ -350,7 +350,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Create a thread that begins as the past of another, without copying it",
             description=(
                 "The fork has the items of its parent as of `at`, a version or an item, by default all there are, and "
-                "goes its own way. It keeps showing them whatever becomes of the parent, but what is erased there."
+                "goes its own way. It keeps showing them whatever becomes of the parent, but what is erased there. A "
+                "version shows the past, and takes the scope `audit` too."
             ),
             body=http_forms.ForkBody, body_required=False, asked=http_examples.FORKED,
             answer=Thread, answered=http_examples.THREAD, headers=("idempotency",),

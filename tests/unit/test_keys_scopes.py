@@ -130,6 +130,20 @@ async def test_how_things_came_about_is_for_auditors(
     assert parts.asked == []
 
 
+@pytest.mark.parametrize("granted", [("read", "write"), ("write", "audit")], ids="+".join, indirect=True)
+async def test_a_fork_shows_the_past_to_auditors_alone(granted: tuple[str, tuple[KeyScope, ...]]) -> None:
+    key, scopes = granted
+    for body in (b"", b"{}", b'{"at": "msg_0123456789abcdefghijABCD"}', b'{"at": 1}'):
+        parts = Parts()
+        answered = await call(parts, "POST", f"/v1/threads/{ID}/fork", body, {**IN, "Authorization": f"Bearer {key}"})
+        if body == b'{"at": 1}' and "audit" not in scopes:
+            assert (answered.status, answered.error["code"]) == (403, "missing_scope")
+            assert str(answered.error["message"]).endswith("Missing scopes: audit.")
+            assert parts.asked == []
+        else:
+            assert (answered.status, len(parts.asked)) == (200, 1)
+
+
 def test_every_operation_needs_a_scope_that_a_key_can_have() -> None:
     assert {operation.scope for operation in OPERATIONS} == set(operations.SCOPES) == set(SCOPES)
     for operation in OPERATIONS:

@@ -23,6 +23,7 @@ from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_projections.index import WrittenList
 from clew_services import validation
+from clew_services.http.auth import check_scope
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
 from clew_services.http.responses import Answer, etag, json_answer, stamp
@@ -102,9 +103,16 @@ class Threads:
         return await self._commands.answer(call, DeleteThread(thread_id=call.thread_id))
 
     async def fork_thread(self, call: Call) -> Answer:
-        """``POST /v1/threads/{thread_id}/fork``; the body may be left out."""
+        """``POST /v1/threads/{thread_id}/fork``; the body may be left out.
+
+        Raises:
+            Forbidden: it is to begin at a version, which shows the past, and the key has no ``audit``.
+        """
         parent = call.thread_id
         body = await call.body(ForkBody, empty=b"{}")
+        # Of an item the fork shows what is there now, and of a version what was deleted or overwritten since.
+        if isinstance(body.at, int):
+            check_scope(call.holder, "audit")
         return await self._commands.answer(call, ForkThread(parent=parent, at=body.at, metadata=body.metadata))
 
     async def restore_thread(self, call: Call) -> Answer:
