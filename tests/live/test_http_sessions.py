@@ -12,7 +12,7 @@ import pytest
 
 from clew_events.errors import Unauthorized
 from clew_services.api_keys import Keys
-from clew_services.api_keys.follower import follow_keys
+from clew_services.api_keys.follower import Follower, follow_keys
 from clew_services.api_keys.sessions import LASTS, SLOTS, Sessions
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
@@ -122,6 +122,30 @@ async def test_it_ends_with_its_key_everywhere_at_once_and_when_it_is_signed_out
                 await clew.keys.revoke(issued.id)
             await eventually(lambda: is_over(here))
             await eventually(lambda: is_over(there))
+
+
+async def test_a_stream_goes_on_when_all_keys_are_read_again_and_ends_with_its_session(clew: Clew) -> None:
+    keys = Keys.parse(f"{ACME}:acme")
+    by_key = {"Authorization": f"Bearer {ACME}"}
+    async with api(clew, keys) as http:
+        await enter(http)
+        async with http.stream("GET", "/v1/events?stream=true&after=latest") as stream:
+            lines = aiter(stream.aiter_lines())
+            for _ in range(3):
+                await Follower(clew.keys, keys).read_all()
+                thread = (await http.post("/v1/threads", headers=by_key)).json()["id"]
+                assert any([thread in line async for line in until(lines, "data: ")])
+            assert (await http.delete("/v1/session", headers=OURS)).status_code == 200
+            await http.post("/v1/threads", headers=by_key)
+            assert not any([line.startswith("data: ") async for line in lines])
+
+
+async def until(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:
+    """Lines up to one that begins so."""
+    async for line in lines:
+        yield line
+        if line.startswith(start):
+            return
 
 
 async def test_what_is_no_session_opens_nothing(clew: Clew) -> None:

@@ -90,23 +90,14 @@ class Sessions:
             Unauthorized: it is over, its key was revoked, or there never was one.
             Unavailable: JetStream does not answer.
         """
-        _, name = _parse(token)
+        key, name = _parse(token)
         if not self._is_known(name, token):
-            # Another process may have opened it a moment ago.
+            # Another process opened it a moment ago, or all keys were read again, by which what is known is forgotten.
             value = await self._bucket.latest(name)
             record = _read(value.body) if value is not None else None
             if record is None:
                 raise _ended()
             self._keys.sessions[name] = record.sha256, record.expires_at
-        return self.holder(token)
-
-    def holder(self, token: str) -> Holder:
-        """Whose session a token is of, as far as is known here.
-
-        Raises:
-            Unauthorized: it is over, its key was revoked, or it is not known.
-        """
-        key, name = _parse(token)
         if not self._is_known(name, token) or (holder := self._keys.holder_of(key)) is None:
             raise _ended()
         return holder

@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -131,7 +132,7 @@ class Doorway(Edge):
                 intake,
                 answer.chunks,
                 (*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id)),
-                self._admits(headers),
+                partial(self._admit, headers),
             )
 
     async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
@@ -145,11 +146,11 @@ class Doorway(Edge):
                 await self._wrong_keys.count((scope.get("client") or ("",))[0])
             raise
 
-    def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
+    async def _admit(self, headers: Mapping[bytes, bytes]) -> Holder:
         # Whoever loses their key or session loses what they were given by it, too.
         if (token := session_token(headers)) is None:
-            return lambda: authenticate(headers, self._keys)
-        return lambda: self._sessions.holder(token)
+            return authenticate(headers, self._keys)
+        return await self._sessions.find(token)
 
 
 class Window(Edge):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 from starlette.types import Send
 
 from clew_events.commit import Position
-from clew_events.errors import Unauthorized
+from clew_events.errors import Unauthorized, Unavailable
 from clew_events.replies import Found
 
 if TYPE_CHECKING:
@@ -74,18 +74,21 @@ def page_tag(found: Found) -> Headers:
 
 
 async def stream_response(
-    send: Send, intake: Intake, chunks: AsyncIterator[bytes], headers: Headers, admits: Callable[[], object]
+    send: Send, intake: Intake, chunks: AsyncIterator[bytes], headers: Headers, admits: Callable[[], Awaitable[object]]
 ) -> None:
-    """Send an answer that goes on until ``chunks`` end, the caller leaves, or ``admits`` raises ``Unauthorized``.
+    """Send an answer that goes on until ``chunks`` end, the caller leaves, or ``admits`` lets the caller in no more.
 
+    It raises ``Unauthorized`` then, or ``Unavailable`` where it cannot find out.
     A caller who is slow to take it holds ``chunks`` back, so no more of it is kept than the connection has room for.
     """
 
     async def sending() -> None:
-        with contextlib.suppress(Unauthorized):
-            async for chunk in chunks:
-                admits()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async for chunk in chunks:
+            try:
+                await admits()
+            except (Unauthorized, Unavailable):
+                return
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     try:
         await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
