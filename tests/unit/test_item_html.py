@@ -164,6 +164,15 @@ def test_a_sign_that_deceives_is_shown_by_its_code() -> None:
     assert family in render_markdown(family)
 
 
+def test_a_table_of_few_signs_and_many_cells_is_shown_as_it_is() -> None:
+    head = "|" + "a|" * 3000 + "\n|" + "-|" * 3000 + "\n"
+    text = (head + "|\n" * LONGEST_MARKDOWN)[:LONGEST_MARKDOWN]
+    assert render_markdown(text).count("<td") == 0
+    assert shown(render_markdown(text)) == text
+    table = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 1000
+    assert render_markdown(table).count("<td") == 2000
+
+
 def test_a_huge_text_is_shown_whole_and_without_a_try_to_read_it_as_markdown() -> None:
     text = "**a** <b>" * LONGEST_MARKDOWN
     assert shown(render_item(message(text))) == text

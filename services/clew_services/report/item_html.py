@@ -35,6 +35,8 @@ LONGEST_CODE: Final = 2_000
 """Characters of the longest code that is coloured: hostile code takes a time that grows with their square."""
 LONGEST_JSON: Final = 20_000
 """Characters of the longest JSON that is coloured, which takes a time that grows with them."""
+MOST_CELLS: Final = 10_000
+"""Cells that the tables of one text may have: rows of a sign each are filled up to the columns of the widest."""
 _COLOURED: Final = 6_000
 """Characters of code that are coloured in one text."""
 _LANGUAGES: Final = frozenset({"bash", "css", "diff", "html", "javascript", "js", "json", "py", "python", "sh"}) | {
@@ -235,7 +237,7 @@ def _code(text: str, language: str) -> str:
 
 def _markdown(text: str) -> str:
     """A text read as Markdown, or as it is where that would hide some of it, such as a table's cells without a head."""
-    if len(text) > LONGEST_MARKDOWN:
+    if len(text) > LONGEST_MARKDOWN or _most_cells(text) > MOST_CELLS:
         return _plain(text)
     shown, env = visible(text), dict[str, object]()
     tokens = _reader().parse(shown, env)
@@ -251,6 +253,12 @@ def _texts(tokens: Sequence[Token]) -> Iterator[str]:
             yield from _texts(token.children)
         elif token.type != "inline":
             yield token.content
+def _most_cells(text: str) -> int:
+    """The most cells that tables in a text can have, counted without reading it."""
+    rows = [line.count("|") + 1 for line in text.splitlines() if line.strip()]
+    return max(rows, default=0) * len(rows) if "|" in text else 0
+
+
         yield token.info.strip().partition(" ")[0]
         yield str(token.attrGet("href") or token.attrGet("src") or "")
 

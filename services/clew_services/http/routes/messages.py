@@ -26,6 +26,7 @@ class Messages:
     def __init__(self, commands: CommandCall, queries: Reader) -> None:
         self._commands = commands
         self._queries = queries
+        self._rendering = asyncio.Lock()
 
     async def create_message(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/messages``."""
@@ -34,13 +35,16 @@ class Messages:
         return await self._commands.answer(call, AddMessage(thread_id=thread_id, message=message))
 
     async def render_items(self, call: Call) -> Answer:
-        """``POST /v1/rendered_items``: what it takes is rendered apart, so that nobody waits for it."""
+        """``POST /v1/rendered_items``: rendered apart, an item at a time, so that nobody waits for all of another's."""
         from clew_services.report.item_html import render_tree  # noqa: PLC0415 - needed by the explorer alone
 
         body = await call.body(RenderBody)
         items = [read_object(item, f"items[{place}]") for place, item in enumerate(body.items)]
-        data = await asyncio.to_thread(lambda: tuple(map(render_tree, items)))
-        return json_answer(RenderedItems(data=data))
+        data = []
+        for item in items:
+            async with self._rendering:
+                data.append(await asyncio.to_thread(render_tree, item))
+        return json_answer(RenderedItems(data=tuple(data)))
 
     async def list_messages(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
