@@ -7,13 +7,14 @@ import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json
 from clew_events.events import Effect, EventType, StoredEvent, TenantEvent, ThreadEvent
+from clew_services.report.item_html import visible
 
 NODE = shutil.which("node")
 PAGE = files("clew_services.http.explorer") / "page"
@@ -128,6 +129,55 @@ def test_json_without_oddities_is_read_as_browsers_read_it(tmp_path: Path) -> No
         "[[[]]]",
     ]
     assert all(plain for _, _, plain in read(tmp_path, texts))
+
+
+def test_what_is_read_has_no_key_that_was_not_written(tmp_path: Path) -> None:
+    program = """
+import { parse } from "./json.js";
+const { metadata } = parse('{"metadata":{"a":"b"}}');
+const said = parse('{"__proto__":{"polluted":1},"constructor":2,"toString":3}');
+console.log(JSON.stringify([
+  ["constructor", "toString", "__proto__", "valueOf"].map((key) => metadata[key] === undefined),
+  Object.keys(said), said.polluted === undefined, {}.polluted === undefined, `${parse('[{"a":1.10}]')[0]}`,
+]));
+"""
+    assert run(tmp_path, program, "json.js") == [
+        [True] * 4, ["__proto__", "constructor", "toString"], True, True, '{"a":1.10}'
+    ]  # fmt: skip
+
+
+def test_the_page_shows_the_same_signs_by_their_codes_as_the_server(tmp_path: Path) -> None:
+    program = """
+import { DECEIVING } from "./text.js";
+const seen = [];
+for (let code = 0; code <= 0x10ffff; code++) {
+  if (code >= 0xd800 && code <= 0xdfff) continue;
+  const sign = String.fromCodePoint(code);
+  const twice = (sign + sign).replace(DECEIVING, "");
+  if (twice !== sign + sign) seen.push([code, twice === sign]);
+}
+console.log(JSON.stringify(seen));
+"""
+
+    def shown(code: int) -> list[object] | None:
+        sign = chr(code)
+        text = visible(sign * 2)
+        return None if text == sign * 2 or sign == "\r" else [code, text.startswith(sign)]
+
+    codes = (code for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
+    expected = [found for found in map(shown, codes) if found is not None]
+    assert [each for each in run(tmp_path, program, "text.js", "dom.js") if each[0] != 0x0D] == expected
+
+
+def run(folder: Path, program: str, *modules: str) -> Any:
+    """What a program says that uses modules of the page."""
+    for name in modules:
+        (folder / name).write_text((PAGE / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    (folder / "program.js").write_text(program, encoding="utf-8")
+    assert NODE is not None
+    ran = subprocess.run([NODE, "program.js"], cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(ran.stdout)
 
 
 ASKING = """

@@ -164,6 +164,21 @@ def test_a_sign_that_deceives_is_shown_by_its_code() -> None:
     assert family in render_markdown(family)
 
 
+@pytest.mark.parametrize(
+    "hidden", ["\U000e0069\U000e0067", "\U000e0001", "\u00ad", "\u3164", "\u180e", "\ufff9"], ids=ascii
+)
+def test_a_text_that_nobody_sees_is_shown_by_its_codes(hidden: str) -> None:
+    shown_as = "".join(f"[U+{ord(sign):04X}]" for sign in hidden)
+    assert visible(f"a{hidden}b") == f"a{shown_as}b"
+
+
+def test_a_row_of_joiners_or_selectors_is_seen_and_one_of_them_stays() -> None:
+    assert visible("a\u200c\u200d\u200cb") == "a\u200c[U+200D][U+200C]b"
+    assert visible("a\ufe0f\U000e0101\ufe00b") == "a\ufe0f[U+E0101][U+FE00]b"
+    for stays in ("\u2764\ufe0f\u200d\U0001f525", "\u0645\u06cc\u200c\u062e", "\u845b\U000e0100"):
+        assert visible(stays) == stays
+
+
 def test_a_table_of_few_signs_and_many_cells_is_shown_as_it_is() -> None:
     head = "|" + "a|" * 3000 + "\n|" + "-|" * 3000 + "\n"
     text = (head + "|\n" * LONGEST_MARKDOWN)[:LONGEST_MARKDOWN]

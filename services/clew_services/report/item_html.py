@@ -53,10 +53,17 @@ _TAGS: Final = frozenset({
     *("pre", "s", "span", "strong", "summary", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 })  # fmt: skip
 _VOID: Final = frozenset({"br", "hr"})
+_JOINERS: Final = "[\\u200c\\u200d]"
+_SELECTORS: Final = "[\\ufe00-\\ufe0f\\U000e0100-\\U000e01ef]"
 _DECEIVING: Final = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f\\u202a-\\u202e"
+    "\\u2060-\\u206f\\u3164\\ud800-\\udfff\\ufeff\\uffa0\\ufff0-\\ufffb\\U0001d173-\\U0001d17a\\U000e0000-\\U000e00ff"
+    f"\\U000e01f0-\\U000e0fff]|(?<={_JOINERS}){_JOINERS}|(?<={_SELECTORS}){_SELECTORS}"
 )
-"""Controls, and signs that turn or hide what stands beside them. Joiners stay: letters and emoji are made with them."""
+"""Controls, signs that turn or hide what stands beside them, fillers, and tags, which spell out an unseen text.
+
+Joiners and variation selectors stay, as letters and emoji are made with them, unless they follow one another.
+"""
 _PARTS: Final = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text"})
 _SHOWN_OF_MESSAGES: Final = frozenset({"id", "type", "role", "content", "status", "object", "created_at", "thread_id"})
 _SHOWN_OF_CALLS: Final = frozenset({"id", "type", "name", "arguments", "output"})
@@ -246,6 +253,12 @@ def _markdown(text: str) -> str:
     return str(_reader().renderer.render(tokens, _reader().options, env))
 
 
+def _most_cells(text: str) -> int:
+    """The most cells that tables in a text can have, counted without reading it."""
+    rows = [line.count("|") + 1 for line in text.splitlines() if line.strip()]
+    return max(rows, default=0) * len(rows) if "|" in text else 0
+
+
 def _texts(tokens: Sequence[Token]) -> Iterator[str]:
     """What is shown of parsed Markdown: its texts, and where its links lead."""
     for token in tokens:
@@ -253,12 +266,6 @@ def _texts(tokens: Sequence[Token]) -> Iterator[str]:
             yield from _texts(token.children)
         elif token.type != "inline":
             yield token.content
-def _most_cells(text: str) -> int:
-    """The most cells that tables in a text can have, counted without reading it."""
-    rows = [line.count("|") + 1 for line in text.splitlines() if line.strip()]
-    return max(rows, default=0) * len(rows) if "|" in text else 0
-
-
         yield token.info.strip().partition(" ")[0]
         yield str(token.attrGet("href") or token.attrGet("src") or "")
 

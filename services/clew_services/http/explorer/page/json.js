@@ -2,6 +2,8 @@
 
 const DEEPEST = 40; // levels that are still indented
 const texts = new WeakMap(); // of each object and list the text that it was read from
+// All that an object inherits: how it becomes a text. A key such as `constructor` is there only if it was written.
+const READ = Object.create(null, { [Symbol.toPrimitive]: { value() { return written(this); } } });
 
 /** A number that would change if it were read as one: `1.10`, or one with more digits than a double has. */
 export class Digits {
@@ -29,10 +31,10 @@ export function parse(text) {
       return JSON.parse(text.slice(from, at));
     }
     if (text[at] === "{" || text[at] === "[") {
-      const read = text[at++] === "{" ? {} : [];
+      const read = text[at++] === "{" ? Object.create(READ) : [];
       for (skip(); text[at] !== "}" && text[at] !== "]"; skip()) {
         if (Array.isArray(read)) read.push(value());
-        else Object.defineProperty(read, value(), { value: value(), writable: true, enumerable: true, configurable: true });
+        else read[value()] = value();
       }
       texts.set(read, text.slice(from, ++at));
       return read;

@@ -3,8 +3,11 @@ import { h } from "./dom.js";
 
 const FIRST = 4000;
 const MORE = 50000;
-// Controls, and signs that turn or hide what stands beside them. Joiners stay: letters and emoji are made with them.
-const DECEIVING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+/**
+ * Controls, signs that turn or hide what stands beside them, fillers, and tags, which spell out a text that nobody sees.
+ * Joiners and variation selectors stay, as letters and emoji are made with them, unless they follow one another.
+ */
+export const DECEIVING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\u{1d173}-\u{1d17a}\u{e0000}-\u{e00ff}\u{e01f0}-\u{e0fff}]|(?<=[\u200c\u200d])[\u200c\u200d]|(?<=[\ufe00-\ufe0f\u{e0100}-\u{e01ef}])[\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/gu;
 
 /** A short text on one line. Signs that nobody sees are named by their code. */
 export function line(text, className = "") {
@@ -51,7 +54,7 @@ function shown(text) {
   for (const found of text.matchAll(DECEIVING)) {
     if (parts.length > 400) break;
     parts.push(text.slice(last, found.index), sign(found[0]));
-    last = found.index + 1;
+    last = found.index + found[0].length;
   }
   parts.push(text.slice(last).replace(DECEIVING, "\ufffd"));
   return parts.map((part) => (typeof part === "string" ? document.createTextNode(part) : part));
