@@ -589,6 +589,60 @@ async def test_who_is_signed_in_is_so_in_all_tabs_until_they_sign_out_or_the_key
         await expect(page.get_by_text("It left Oslo.")).to_have_count(0)
 
 
+async def test_another_key_of_another_tab_is_that_of_all_tabs_at_once(stand: Stand) -> None:
+    await stand.writer.create("thread_of_the_first", metadata={"title": "Of the first"})
+    await stand.fed.feed()
+    first, second = "a-key-of-the-first-tenant", "a-key-of-the-second-tenant"
+    for key, tenant in ((first, "acme"), (second, "globex")):
+        stand.keys.admit(digest(key), Holder(tenant, f"key:{tenant}", key=digest(key).hex()[:16]))
+    async with stand.entered(key=first) as page:
+        await expect(page.get_by_text("Of the first")).to_be_visible()
+        stand.keys.shut_out(digest(first))  # which this tab does not notice before it asks for something
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await other.get_by_label("API key").fill(second)
+        await other.keyboard.press("Enter")
+        for tab in (page, other):
+            await expect(tab.locator(".whose")).to_have_text("globex")
+            await expect(tab.get_by_text("There are no threads yet")).to_be_visible()
+        await expect(page.get_by_text("Of the first")).to_have_count(0)
+
+
+async def test_names_that_programs_have_for_themselves_are_names_like_others(stand: Stand) -> None:
+    thread = "conv_of_names"
+    names = {"constructor": "a", "__proto__": "b", "toString": "c"}
+    turned = "because \u202e of"
+    await stand.writer.create(thread, metadata=names)
+    await stand.writer.update(thread, metadata={"plan": "x"}, reason=turned)
+    items = tuple(
+        Raw(json.dumps({"id": each, "type": "note", "says": f"I am {each}"}).encode()) for each in ("said", "main")
+    )
+    await stand.writer.handler.handle("acme", AddItems(thread_id=thread, items=items))
+    await stand.fed.feed()
+    async with stand.entered(f"#thread/{thread}?at=2") as page:
+        for name, value in names.items():
+            await expect(row(page, name).locator("td")).to_have_text(f"{value}removed")
+        # A link can ask for what there is not.
+        for kind in ("constructor", "__proto__"):
+            await page.evaluate("hash => location.hash = hash", f"#thread/{thread}?at=3&kind={kind}")
+            await at(page, 3)
+            await expect(page.locator("#commit-3")).to_be_visible()
+            await expect(page.get_by_role("alert")).to_have_count(0)
+            await page.goto(f"{stand.url}/explorer#threads?{kind}=1")
+            await page.reload()
+            await expect(page.locator("ol.threads > li").first).to_be_visible()
+        # What the page says goes where it says things, whatever items are called.
+        await page.evaluate("hash => location.hash = hash", f"#thread/{thread}?at=3")
+        await expect(page.locator(".message", has_text="I am said")).to_be_visible()
+        await stand.writer.set(thread, "plan", "y")
+        await expect(page.get_by_role("status").filter(has_text="1 new commit.")).to_have_count(1)
+        await expect(page.locator(".message", has_text="I am said")).to_be_visible()
+        assert await page.evaluate("document.querySelectorAll('#said, #main').length") == 2
+        await page.get_by_role("tab", name="Who changed what").click()
+        await expect(page.locator(".origin .sign", has_text="U+202E").first).to_be_visible()
+        assert "\u202e" not in await page.inner_text("body")
+
+
 async def test_a_report_of_the_moment_that_is_looked_at_and_a_pack_are_downloaded(stand: Stand) -> None:
     thread = await story(stand.writer, "thread_taken_home")
     async with stand.entered(f"#thread/{thread}?at=4") as page:

@@ -96,5 +96,5 @@ function message(each, commits, origin) {
 }
 
 function originShown(id, by) {
-  return h("span", {}, line(by.actor), by.reason && ` (${by.reason})`, " in ", h("a", { href: toThread(id, { at: by.n }), class: "mono" }, `commit ${by.n}`), " ", when(by.at));
+  return h("span", {}, line(by.actor), by.reason && [" (", line(by.reason), ")"], " in ", h("a", { href: toThread(id, { at: by.n }), class: "mono" }, `commit ${by.n}`), " ", when(by.at));
 }

@@ -27,7 +27,7 @@ const KINDS = {
 /** Whether an address can have this filter. */
 export function known([name, value]) {
   if (name.startsWith(META)) return name.length > META.length;
-  return name in KINDS && KINDS[name][1].test(value) && (KINDS[name][1] !== DATE || Date.parse(value) > 0);
+  return Object.hasOwn(KINDS, name) && KINDS[name][1].test(value) && (KINDS[name][1] !== DATE || Date.parse(value) > 0);
 }
 
 /** The condition that all of them are; nothing for none. */

@@ -225,7 +225,7 @@ function excerpt({ role, pieces }) {
   return h(
     "p",
     { class: "excerpt" },
-    h("span", { class: "role" }, role),
+    h("span", { class: "role" }, line(role)),
     " ",
     ...pieces.map((piece) => (piece.match ? h("mark", {}, line(piece.text)) : line(piece.text))),
   );

@@ -54,6 +54,8 @@ function entered(opened) {
 }
 
 function enter(opened) {
+  // What another key showed is not to be seen, or acted on, under the name of this one.
+  if (session?.key !== opened.key) leave();
   session = opened;
   const button = h("button", { type: "button", class: "quiet", onclick: signOut }, "Sign out");
   const whose = h("a", { class: "whose", href: toTenant("you"), title: `The tenant, as ${opened.actor}: ${opened.scopes.join(", ")}` }, line(opened.tenant));
@@ -82,7 +84,7 @@ function lose(fault = null) {
 const tabs = new BroadcastChannel("clew.session");
 tabs.addEventListener("message", ({ data }) => {
   if (data === "left" && session !== null) lose();
-  if (data === "entered" && session === null) resume();
+  if (data === "entered") resume();
 });
 
 addEventListener("hashchange", show);
@@ -113,6 +115,7 @@ async function resume() {
     enter((await api.get("session")).value);
   } catch (fault) {
     const isUnknown = fault instanceof Refused && fault.status === 401;
+    session = null;
     ask(isUnknown ? null : fault);
     if (!isUnknown) setTimeout(() => session === null && resume(), AGAIN);
   }

@@ -43,7 +43,7 @@ export class Matches {
   /** List those of an actor, who may end in `*`, and of a kind; empty is all. */
   choose({ actor, kind }) {
     if (actor === this.#wanted.actor && kind === this.#wanted.kind) return;
-    this.#wanted = { actor, kind: kind in KINDS ? kind : "" };
+    this.#wanted = { actor, kind: Object.hasOwn(KINDS, kind) ? kind : "" };
     this.forget();
   }
 

@@ -200,7 +200,7 @@ export function itemShown(item, pages, change = null, named = true) {
   const removed = [...keys.values()].filter((each) => each.after === null);
   return h(
     "li",
-    { class: `message ${said.erased ? "erased" : ROLES.includes(said.role) ? said.role : ""} ${change ? `is-${change.change}` : ""}`, id: named && item.id },
+    { class: `message ${said.erased ? "erased" : ROLES.includes(said.role) ? said.role : ""} ${change ? `is-${change.change}` : ""}`, id: named && `item-${item.id}` },
     h(
       "p",
       { class: "by" },
