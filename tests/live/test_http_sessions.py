@@ -80,6 +80,12 @@ async def test_the_cookie_is_for_this_host_and_this_browser_alone_and_for_tls_wh
         assert cookie.startswith(f"__Host-clew_session_{http.base_url.port}=")
         assert cookie.endswith("; Secure")
         assert (await http.get("/v1/session")).status_code == 200
+        # A site beside this one, or whoever is on the way to it, can set a cookie for it, and none with that prefix.
+        named, _, token = cookie.partition(";")[0].partition("=")
+        http.cookies.clear()
+        for name, status in ((named, 200), (named.removeprefix("__Host-"), 401)):
+            answer = await http.get("/v1/session", headers={"Cookie": f"{name}={token}"})
+            assert answer.status_code == status, name
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from clew_services.api_keys import Holder
 from clew_services.http import retries
 from clew_services.http.preconditions import NO_CONDITIONS, Conditions
 from clew_services.http.request_body import Intake, check_body_form
+from clew_services.http.session_cookie import is_tls
 from clew_services.threads.decide import no_item, no_message
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Call:
     @property
     def tls(self) -> bool:
         """Whether it came over TLS to this process."""
-        return bool(self._scope.get("scheme") == "https")
+        return is_tls(self._scope)
 
     @property
     def thread_id(self) -> str:

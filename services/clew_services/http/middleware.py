@@ -30,7 +30,7 @@ from clew_services.http.protocol import combine_fields, write_whole
 from clew_services.http.request_body import CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
-from clew_services.http.session_cookie import check_origin, session_token
+from clew_services.http.session_cookie import check_origin, is_tls, session_token
 from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import Answered, ignore_answer
 
@@ -132,12 +132,12 @@ class Doorway(Edge):
                 intake,
                 answer.chunks,
                 (*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id)),
-                partial(self._admit, headers),
+                partial(self._admit, scope, headers),
             )
 
     async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
         try:
-            if (token := session_token(headers)) is None:
+            if (token := session_token(headers, tls=is_tls(scope))) is None:
                 return authenticate(headers, self._keys)
             check_origin(scope["method"], headers)
             return await self._sessions.find(token)
@@ -146,9 +146,9 @@ class Doorway(Edge):
                 await self._wrong_keys.count((scope.get("client") or ("",))[0])
             raise
 
-    async def _admit(self, headers: Mapping[bytes, bytes]) -> Holder:
+    async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
         # Whoever loses their key or session loses what they were given by it, too.
-        if (token := session_token(headers)) is None:
+        if (token := session_token(headers, tls=is_tls(scope))) is None:
             return authenticate(headers, self._keys)
         return await self._sessions.find(token)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import cookie_parser
+from starlette.types import Scope
 
 from clew_events.errors import Forbidden
 
@@ -16,12 +17,21 @@ _ATTRIBUTES: Final = "Path=/; HttpOnly; SameSite=Strict"
 _OURS: Final = frozenset({b"", b"same-origin", b"none"})
 
 
-def session_token(headers: Mapping[bytes, bytes]) -> str | None:
-    """The token of the session that a request is made with, if it is made with one, and with no key."""
+def is_tls(scope: Scope) -> bool:
+    """Whether a request came over TLS to this process."""
+    return bool(scope.get("scheme") == "https")
+
+
+def session_token(headers: Mapping[bytes, bytes], *, tls: bool) -> str | None:
+    """The token of the session that a request is made with, if it is made with one, and with no key.
+
+    Over TLS it is in the cookie that this host alone can set: another one could be from a site beside it, which signs
+    the person in as somebody else.
+    """
     if b"authorization" in headers or b"cookie" not in headers:
         return None
     cookies, name = cookie_parser(headers[b"cookie"].decode("latin-1")), _name(headers)
-    return cookies.get(_SECURE + name) or cookies.get(name)
+    return cookies.get(_SECURE + name) or (None if tls else cookies.get(name))
 
 
 def check_origin(method: str, headers: Mapping[bytes, bytes]) -> None:

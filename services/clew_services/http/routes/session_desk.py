@@ -37,12 +37,12 @@ class SessionDesk:
 
     async def get_session(self, call: Call) -> Answer:
         """``GET /v1/session``, with an API key or a session."""
-        token = session_token(call.headers)
+        token = session_token(call.headers, tls=call.tls)
         return json_answer(_shown(call, UNSET if token is None else self._sessions.expires_at(token)))
 
     async def close_session(self, call: Call) -> Answer:
         """``DELETE /v1/session``; with an API key there is nothing to end."""
-        token = session_token(call.headers)
+        token = session_token(call.headers, tls=call.tls)
         if token is not None:
             await self._sessions.close(token)
         return json_answer(ClosedSession(), headers=cookies_without(call.headers))
