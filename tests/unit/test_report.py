@@ -143,7 +143,20 @@ def test_the_page_needs_nothing_and_runs_nothing_whatever_the_thread_says(tmp_pa
 
 
 def test_the_table_has_a_line_for_each_change_and_no_formula(tmp_path: Path) -> None:
-    formulas = ("=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\uff1d1")
+    formulas = (
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        " =1",
+        "\t=1",
+        "\uff1d1",
+        "a;=1+1;b",
+        'a";+1',
+        'a;"=1+1;b',
+        "a\n=1+1",
+        "a\t @SUM(A1)",
+    )
     records = chain((CREATED, MetadataUpdated(set={f"k{n}": each for n, each in enumerate(formulas)}, unset=())))
     records[0] = replace(records[0], commit=replace(records[0].commit, actor="=cmd|' /C calc'!A0", reason="-2"))
     table = write_table([reported(tmp_path, records)]).decode("utf-8-sig")
@@ -151,6 +164,9 @@ def test_the_table_has_a_line_for_each_change_and_no_formula(tmp_path: Path) -> 
     assert len(lines) == len(formulas) + 1
     for line in lines:
         assert not any(cell.lstrip().startswith(tuple("=+-@\uff1d")) for cell in line.values())
+    # Where a comma is a decimal point, spreadsheets take semicolons for what is between cells.
+    parts = re.split("[;\n\t]", table)
+    assert not any(part.lstrip(' "').startswith(tuple("=+-@\uff1d")) for part in parts)
     assert {line["actor"] for line in lines} == {"'=cmd|' /C calc'!A0"}
     assert "'=1+1" in {line["after"] for line in lines}
 

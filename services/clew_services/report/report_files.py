@@ -1,13 +1,15 @@
 """A report as a file: a page that needs nothing else and prints well, a table (CSV), or JSON.
 
 The page names its style by a hash and forbids everything else, scripts too, wherever it is opened. All that threads say
-is escaped, with signs that would deceive shown by their codes. In the table no text begins as a formula does.
+is escaped, with signs that would deceive shown by their codes. In the table no text begins as a formula does, nor does
+any part of one.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -30,8 +32,10 @@ _COLUMNS: Final = (
     *("tenant", "thread", "commit", "at", "actor", "by", "command", "command_id", "reason", "events", "erased"),
     *("part", "before", "after", "hash"),
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a formula of a spreadsheet begins with."""
+_FORMULA: Final = re.compile(
+    r"^(?=[ \n]*[\t=+\-@\uff1d\uff0b\uff0d\uff20])|(?<=[;\t\n])(?=[ \"]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
+"""Where a formula of a spreadsheet begins, also in one that takes semicolons for what is between cells."""
 _BOM: Final = "\ufeff"
 """By which spreadsheets know UTF-8."""
 
@@ -58,7 +62,7 @@ def write_report(report: Report, form: Form, *, raw: bool = False) -> bytes:
 def write_table(threads: Sequence[ThreadReport]) -> bytes:
     """Return the commits of reports as CSV in UTF-8: a line for each change, or for a commit that changed nothing."""
     table = io.StringIO()
-    writer = csv.writer(table)
+    writer = csv.writer(table, quoting=csv.QUOTE_ALL)
     writer.writerow(_COLUMNS)
     for thread in threads:
         for commit in thread.commits:
@@ -92,9 +96,8 @@ def _text(value: str | Raw | None) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula, nor for several cells."""
-    shown = visible(cell)
-    return f"'{shown}" if shown.lstrip(" \n").startswith(_FORMULA) else shown
+    """A cell that no spreadsheet takes for a formula, nor a part of it where it takes that for a cell."""
+    return _FORMULA.sub("'", visible(cell))
 
 
 def write_page(report: Report, *, raw: bool = False) -> bytes:
