@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import pytest
@@ -14,14 +14,16 @@ from clew_events.commands import AddMessage, CreateThread
 from clew_events.commit import record_hash
 from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.events import MetadataUpdated
-from clew_events.queries import GetHistory, Order
+from clew_events.queries import GetHistory, GetThread, Order
 from clew_events.replies import Entry, History
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.apply import advance
 from clew_projections.history.log_reads import LogReads
 from clew_projections.history.stretch import Spot
-from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, Ack
+from clew_projections.nats import stream_reads
+from clew_projections.nats.request_mux import Reply
+from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, Ack, StoredMessage
 from clew_projections.views import absent
 from clew_services.compose import Clew
 from clew_services.queries import history_pages
@@ -71,6 +73,81 @@ async def test_a_commit_whose_sequence_is_known_is_read_without_those_that_follo
     assert (await clew.histories.at(address, seqs[1])).commit.n == 2
     with pytest.raises(Corrupt, match="no commit at sequence 99"):
         await clew.histories.at(address, 99)
+
+
+@pytest.fixture
+def singly(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sequences that were read by a request for each."""
+    exchange, asked = clew.js._exchange, list[int]()
+    one = exchange.one
+
+    async def note(subject: str, body: bytes = b"", *rest: bytes, **options: float) -> Reply:
+        if subject.startswith("$JS.API.DIRECT.GET.") and body.startswith(b'{"seq":'):
+            asked.append(json.loads(body)["seq"])
+        return await one(subject, body, *rest, **options)
+
+    monkeypatch.setattr(exchange, "one", note)
+    return asked
+
+
+@pytest.mark.parametrize(("length", "order"), [(100, "asc"), (100, "desc"), (150, "asc")])
+async def test_a_history_of_known_sequences_is_read_by_the_page(
+    clew: Clew, singly: list[int], length: int, order: Order
+) -> None:
+    await long_history(clew, "thread_a", length)
+    await clew.reader.thread("default", GetThread(thread_id="thread_a"))
+    assert clew.memory.recall(Address("default", "thread_a")) is not None
+    found = await page(clew, "thread_a", order=order, limit=100)
+    assert sorted(numbers(list(found.commits))) == list(range(1, 101))
+    assert singly == []
+
+
+async def test_known_sequences_are_read_by_the_page_only_where_that_costs_less(
+    clew: Clew, singly: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seqs = await long_history(clew, "thread_a", 40)
+    shard = shard_of("thread_a", 2)
+    stream, subject = event_stream(shard), event_subject(shard, Address("default", "thread_a"))
+
+    async def reads(some: list[int]) -> int:
+        singly.clear()
+        assert [each and each.seq for each in await clew.js.at(stream, some, first_on=subject)] == some
+        assert sorted(singly) in ([], sorted(some))
+        return len(singly)
+
+    assert [await reads(seqs[:count]) for count in (1, 3, 4, 40)] == [1, 3, 0, 0]
+    assert await reads(seqs[::-1]) == 0
+    monkeypatch.setattr(stream_reads, "SKIPPED", 1)
+    assert await reads(seqs) == 40
+
+
+@pytest.mark.parametrize("lost", [0, 1, 39])
+async def test_known_sequences_are_read_whatever_the_page_has_of_them(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    seqs = await long_history(clew, "thread_a", 40)
+    shard = shard_of("thread_a", 2)
+    stream = event_stream(shard)
+    wanted = [each and (each.seq, each.body) for each in await clew.js.at(stream, seqs)]
+
+    async def read(thread: str = "thread_a") -> list[tuple[int, bytes] | None]:
+        first_on = event_subject(shard, Address("default", thread))
+        return [each and (each.seq, each.body) for each in await clew.js.at(stream, seqs, first_on=first_on)]
+
+    direct = clew.js._direct
+
+    async def lag(stream: str, request: Mapping[str, object], subject: str) -> list[StoredMessage]:
+        return (await direct(stream, request, subject))[: 40 - lost]
+
+    monkeypatch.setattr(clew.js, "_direct", lag)  # as a replica does that lacks the newest
+    assert await read() == wanted
+    assert await read("thread_z") == wanted
+    assert await read("thread_none") == wanted
+    monkeypatch.setattr(stream_reads, "PAGE_BYTES", 2000)  # a few messages
+    assert await read() == wanted
+    await clew.js.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seqs[7]})
+    wanted[7] = None
+    assert await read() == wanted
 
 
 async def page(clew: Clew, thread: str, **asked: object) -> History:

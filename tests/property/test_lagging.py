@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from clew_projections import apply, places
 from clew_projections.history import stretch
+from clew_projections.nats import stream_reads
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import topology
 from clew_services.queries import history_pages, reader
@@ -86,6 +87,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "PAGE", 3)
     monkeypatch.setattr(places, "MOST_CHANGES", 4)
     monkeypatch.setattr(idempotency, "REMEMBERED_COMMANDS", 4)
+    monkeypatch.setattr(stream_reads, "READS_A_PAGE", 1)
     monkeypatch.setattr(stretch, "AHEAD", 3)
     monkeypatch.setattr(history_pages, "AHEAD", 3)
     monkeypatch.setattr(reader, "READ_AHEAD", 2)

@@ -14,6 +14,7 @@ from clew_events import subjects
 from clew_events.subjects import Address
 from clew_projections.history import erased_commits, log_reads
 from clew_projections.history.log_reads import LogReads
+from clew_projections.nats import stream_reads
 from clew_services.compose import connect
 from support.deployments import deployed
 from support.erasing import ErasedLog, Step
@@ -54,6 +55,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reads, "STEPS", 1)
     monkeypatch.setattr(log_reads, "LONG", 1)
     monkeypatch.setattr(log_reads, "PAGE", 1)
+    monkeypatch.setattr(stream_reads, "READS_A_PAGE", 1)
     monkeypatch.setattr(subjects, "ERASED_BLOCK", 5)
     monkeypatch.setattr(erased_commits, "ERASED_BLOCK", 5)
     monkeypatch.setattr(erased_commits, "_LIST_AGAIN", 3)

@@ -170,6 +170,7 @@ class ErasedLog:
                 assert seen([await js.first_since(stream, subject, moment)]) == [since[0] if since else None]
         for subject in self.of:
             own = [each for each in self.messages if each.subject == subject]
+            assert seen(await js.at(stream, [each.seq for each in own], first_on=subject)) == own
             for seq in range(1, end + 2):
                 if seq <= end:  # the server knows of nothing before a sequence that it does not have
                     until = [each for each in own if each.seq <= seq]

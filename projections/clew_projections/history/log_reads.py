@@ -106,16 +106,18 @@ class LogReads(JetStream):
             await self._walks.begin(stream, subject, page[-1].seq + 1)
         return page, more
 
-    async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
+    async def at(
+        self, stream: str, seqs: Sequence[int], *, small: bool = False, first_on: str | None = None
+    ) -> list[StoredMessage | None]:
         """Read the messages at sequences; ``None`` for each that is missing."""
         if not stream.startswith(_LOG):
-            return await super().at(stream, seqs, small=small)
+            return await super().at(stream, seqs, small=small, first_on=first_on)
         shard = _shard(stream)
         known = self._erased.swept.get(shard, NOT_SWEPT)
         gone = [seq for seq in seqs if known.first <= seq < known.until]
         found = await self._erased.at(shard, gone) if gone else {}
         there = [seq for seq in seqs if seq not in found] if found else seqs
-        read = await super().at(stream, there, small=small)
+        read = await super().at(stream, there, small=small, first_on=first_on)
         if not found and None not in read and not self.pending:
             return read
         found |= {seq: stored for seq, stored in zip(there, read, strict=True) if stored is not None}

@@ -8,7 +8,7 @@ expected number, otherwise the server searches.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -68,21 +68,22 @@ class HistoryReader:
         first = min(known, default=0)
         n, seq = after.n, await self._begin(address, after, known)
         if known and n + 1 < first:
+            number = 0
             async for recorded in self._histories.after(address, seq, ahead):
-                seq = recorded.position.seq
+                seq, number = recorded.position.seq, number + 1
                 if recorded.commit.n > n:
                     yield recorded
-                if recorded.commit.n + 1 >= first:
+                # What was read with the last unknown one need not be read again.
+                if recorded.commit.n + 1 >= first and number % ahead == 0:
                     n = max(n, recorded.commit.n)
                     break
             else:
                 return
         while spots := _known_spots(known, range(n + 1, n + 1 + ahead)):
-            page = await self._read_exactly(address, spots)
-            for link in page:
+            for link in await self._read_exactly(address, spots):
                 yield link.recorded
                 n, seq = link.recorded.commit.n, link.recorded.position.seq
-            if len(page) < len(spots):
+            if n < spots[-1].n:
                 break
         async for recorded in self._histories.after(address, seq, ahead):
             if recorded.commit.n > n:
@@ -109,8 +110,8 @@ class HistoryReader:
         """Return a spot with its sequence; ``None`` if the thread does not have that commit there."""
         address = Address(hint.tenant, hint.id)
         if spot.seq:
-            return spot if await self._read_exactly(address, [spot]) else None
-        if (seq := _known_sequences(hint).get(spot.n)) and await self._read_exactly(address, [Spot(spot.n, seq)]):
+            return spot if await self._read_one(address, spot) else None
+        if (seq := _known_sequences(hint).get(spot.n)) and await self._read_one(address, Spot(spot.n, seq)):
             return Spot(spot.n, seq)
         async for recorded in self.forward(hint, Spot(spot.n - 1)):
             return Spot(spot.n, recorded.position.seq) if recorded.commit.n == spot.n else None
@@ -139,47 +140,54 @@ class HistoryReader:
     async def _begin(self, address: Address, after: Spot, known: Mapping[int, int]) -> int:
         if after.seq or after.n not in known:
             return after.seq
-        links = await self._read_exactly(address, [Spot(after.n, known[after.n])])
-        return known[after.n] if links else 0
+        return known[after.n] if await self._read_one(address, Spot(after.n, known[after.n])) else 0
 
     async def _newest(self, address: Address) -> _Link | None:
         stored = await self._histories.newest(address, 0)
         return self._link(address, stored) if stored is not None else None
 
     async def _before(self, address: Address, spot: Spot) -> _Link | None:
-        links = await self._read_exactly(address, [spot])
-        if not links:
+        link = await self._read_one(address, spot)
+        if link is None:
             raise Corrupt(
                 f"thread {address.thread}: commit {spot.n} is not at sequence {spot.seq}", code="missing_commit"
             )
-        return await self._previous(address, links[0])
+        return await self._previous(address, link)
 
     async def _previous(self, address: Address, link: _Link) -> _Link | None:
         n, seq = link.recorded.commit.n, link.recorded.position.seq
         if n <= 1:
             return None
-        if link.guard and (links := await self._read_exactly(address, [Spot(n - 1, link.guard)])):
-            return links[0]
+        if link.guard and (previous := await self._read_one(address, Spot(n - 1, link.guard))) is not None:
+            return previous
         shard = self._histories.shard(address)
         stored = await before(self._js, event_stream(shard), event_subject(shard, address), seq)
         return self._link(address, stored) if stored is not None else None
 
-    async def _read_exactly(self, address: Address, spots: Sequence[Spot]) -> list[_Link]:
-        """Read the thread's commits at spots, up to the first that is missing."""
+    async def _read_one(self, address: Address, spot: Spot) -> _Link | None:
+        return next(await self._read_exactly(address, [spot]), None)
+
+    async def _read_exactly(self, address: Address, spots: Sequence[Spot]) -> Iterator[_Link]:
+        """Read the thread's commits at spots, up to the first that is missing; each is decoded when it is taken."""
         if not spots:
-            return []
+            return iter(())
         shard = self._histories.shard(address)
         stream, subject = event_stream(shard), event_subject(shard, address)
-        messages = await self._js.at(stream, [spot.seq for spot in spots])
-        links: list[_Link] = []
+        are_first = any(spot.n == 1 for spot in spots)
+        messages = await self._js.at(stream, [spot.seq for spot in spots], first_on=subject if are_first else None)
+        return self._links(address, spots, messages)
+
+    def _links(
+        self, address: Address, spots: Sequence[Spot], messages: Sequence[StoredMessage | None]
+    ) -> Iterator[_Link]:
+        subject = event_subject(self._histories.shard(address), address)
         for spot, stored in zip(spots, messages, strict=True):
             if stored is None or stored.subject != subject:
-                break
+                return
             link = self._link(address, stored)
             if link.recorded.commit.n != spot.n:
-                break
-            links.append(link)
-        return links
+                return
+            yield link
 
     def _link(self, address: Address, stored: StoredMessage) -> _Link:
         guard = stored.headers.get(EXPECTED, "")

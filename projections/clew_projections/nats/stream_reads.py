@@ -65,6 +65,10 @@ SMALL_BYTES: Final = 8 * 1024 * 1024
 """The most bytes of small messages on the way to one client, besides those of bulk reads."""
 SMALL: Final = 64 * 1024
 """The most bytes of a small message."""
+READS_A_PAGE: Final = 4
+"""Reads by sequence that cost as much as a page, besides its messages."""
+SKIPPED: Final = 200
+"""Messages on other subjects that the server passes over at the cost of a read by sequence."""
 NO_LEADER: Final = 10008
 """The error code for a stream without a leader."""
 _UP_TO: Final = re.compile(rb"\r\nNats-UpTo-Sequence: (\d+)\r\n")
@@ -203,10 +207,13 @@ class StreamReader:
         found = await self._direct(stream, {"multi_last": [subject], "up_to_seq": seq}, subject) if seq > 0 else []
         return found[0] if found else None
 
-    async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
+    async def at(
+        self, stream: str, seqs: Sequence[int], *, small: bool = False, first_on: str | None = None
+    ) -> list[StoredMessage | None]:
         """Read the messages at sequences; ``None`` for each that is missing. ``small`` if none has more than 64 KiB.
 
-        Requests are concurrent: ten times as fast as a search for a subject that has few of very many messages.
+        Requests are concurrent: ten times as fast as a search for a subject that has few of very many messages. If
+        these are the first ones ``first_on`` a subject, they are searched for where that costs less.
         """
         call = f"$JS.API.DIRECT.GET.{stream}"
         if small:
@@ -218,7 +225,15 @@ class StreamReader:
                 # A lagging replica may not have it yet.
                 return decode_stored(reply, "") or await self._from_leader(stream, {"seq": seq})
 
-        return list(await asyncio.gather(*(one(seq) for seq in seqs)))
+        found: dict[int, StoredMessage | None] = {}
+        if first_on is not None and _is_page_cheaper(seqs):
+            # From the start of the stream: from anywhere else on, the server goes through blocks of the stream to say
+            # how many messages follow.
+            request = {"seq": 1, "next_by_subj": first_on, "batch": len(seqs)}
+            found = {each.seq: each for each in await self._direct(stream, request, first_on)}
+        left = [seq for seq in seqs if seq not in found]
+        found.update(zip(left, await asyncio.gather(*map(one, left)), strict=True))
+        return [found[seq] for seq in seqs]
 
     async def _small_at(
         self, stream: str, requests: Sequence[Request], seqs: Sequence[int]
@@ -321,6 +336,12 @@ class StreamReader:
         return await self._retry_read(lambda: ask(self._timeout))
 
 
+def _is_page_cheaper(seqs: Sequence[int]) -> bool:
+    """Whether a page costs less than a read of each message."""
+    span = max(seqs, default=0) - min(seqs, default=0)
+    return len(seqs) >= READS_A_PAGE + span // SKIPPED
+
+
 def now() -> float:
     """Return the time of the running event loop, in seconds."""
     return asyncio.get_running_loop().time()
@@ -332,8 +353,13 @@ class Reads(Protocol):
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
         """Read messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
 
-    async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
-        """Read the messages at sequences; ``None`` for each that is missing. ``small`` if none has more than 64 KiB."""
+    async def at(
+        self, stream: str, seqs: Sequence[int], *, small: bool = False, first_on: str | None = None
+    ) -> list[StoredMessage | None]:
+        """Read the messages at sequences; ``None`` for each that is missing.
+
+        ``small`` if none has more than 64 KiB; ``first_on`` is the subject whose first messages they are, if they are.
+        """
 
     async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """Read the last message on an exact subject; ``None`` if it is not after a sequence."""

@@ -66,7 +66,14 @@ class PackedStreams:
         start = bisect_left(history, seq, key=_seq)
         return history[start : start + limit], len(history) > start + limit
 
-    async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:  # noqa: ARG002 - required by Reads
+    async def at(
+        self,
+        stream: str,
+        seqs: Sequence[int],
+        *,
+        small: bool = False,  # noqa: ARG002 - required by Reads
+        first_on: str | None = None,  # noqa: ARG002 - required by Reads
+    ) -> list[StoredMessage | None]:
         """The messages at some sequences, each ``None`` if there is none."""
         return [self._at(stream, seq) for seq in seqs]
 
