@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -16,21 +17,22 @@ from msgspec.structs import replace
 from clew_events.errors import Conflict, Corrupt, Invalid, NotFound
 from clew_events.queries import GetThread, ListMessages
 from clew_events.requests import NewMessage
-from clew_events.subjects import Address
+from clew_events.subjects import Address, event_stream
 from clew_projections import apply
+from clew_projections.consistency import watch
 from clew_projections.fold import FOLD, ThreadState, evolve
 from clew_projections.generations.generation import GenerationBuckets
 from clew_projections.kv.key_names import bucket_names, thread_key
 from clew_projections.views import decode_thread
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.eventstore import provision
+from clew_services.eventstore import generation_streams, provision
 from clew_services.rebuild import bucket_rebuild as rebuilding
 from clew_services.rebuild.bucket_rebuild import Rebuild
 from clew_services.threads.result import Outcome
-from support.truth import buckets_equal_the_log, projecting
+from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.up import environment
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 from support.writers import Writer, message_id, thread_id
 
 HELLO = NewMessage(role="user", content="hello")
@@ -238,6 +240,67 @@ async def test_the_live_generation_is_not_removed_and_others_are_whatever_is_lef
     assert not [name for name in names if name.endswith("_v1") and "keys" not in name]
     done = await clew.rebuild().run()
     assert done.generation == 3  # no number is given twice
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno > logging.INFO]
+
+
+async def test_projectors_of_a_generation_that_is_removed_end_and_say_nothing(
+    clew: Clew, other: Clew, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled(clew, 3)
+    # They work on it still, as they do until the notice of the switch arrives.
+    running = [asyncio.create_task(each.run(asyncio.Event())) for each in other.projectors(other.live.current)]
+    await checkpointed(other)
+    await clew.rebuild().run()
+    await clew.kept.remove(1)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*running)
+    assert warnings(caplog) == []
+
+
+async def test_a_consumer_that_somebody_else_deletes_is_warned_of_and_waited_for(
+    clew: Clew, other: Clew, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream, size = event_stream(0), clew.opened.layout
+    async with projecting(other):
+        await filled(clew, 3)
+        await checkpointed(clew)
+        await clew.js.api(f"CONSUMER.DELETE.{stream}.{clew.live.current.consumer}")
+
+        async def said() -> bool:
+            return any(f"the projector waits for JetStream: {stream}/" in each for each in warnings(caplog))
+
+        await eventually(said)
+        await generation_streams.make_generation(clew.js, 1, shards=size.shards, replicas=size.replicas)
+        await filled(clew, 3)
+        await buckets_equal_the_log(clew)
+    assert len(warnings(caplog)) == len(set(warnings(caplog)))  # each reason once
+
+
+async def test_the_proof_of_a_generation_that_is_removed_goes_on_with_the_live_one_and_says_nothing(
+    clew: Clew, other: Clew, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(clew, 3)
+    monkeypatch.setattr(watch, "PAUSE", 0.01)
+    step, stop, proved = watch.Watch.step, asyncio.Event(), list[int]()
+
+    async def step_late(self: watch.Watch, generation: GenerationBuckets, shard: int) -> float:
+        if not proved:
+            proved.append(generation.number)
+            await clew.rebuild().run()
+            await clew.kept.remove(1)
+        cost = await step(self, generation, shard)
+        proved.append(generation.number)
+        stop.set()
+        return cost
+
+    monkeypatch.setattr(watch.Watch, "step", step_late)
+    async with asyncio.timeout(PATIENCE):
+        await other.watch(1_000_000).run(stop)
+    assert proved == [1, 2]
+    assert warnings(caplog) == []
 
 
 async def test_a_half_built_generation_is_not_gone_to_and_can_be_given_up_while_it_is_built(

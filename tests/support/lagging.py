@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any, Literal, Self
 
@@ -283,7 +284,8 @@ class _Stepped:
             deliveries = ShardConsumer(clew.nc, event_stream(shard), side.consumer, clew.js.pending, wait=0.02)
             projecting = BatchProjection(side.threads, side.spent, clew.histories)
             checkpoint, made = clew.generations.position(shard), lambda: clew.connection.made
-            projector = Projector(deliveries, projecting, side.threads, checkpoint, made)
+            removed = partial(clew.live.is_removed, side)
+            projector = Projector(deliveries, projecting, side.threads, checkpoint, made, removed=removed)
             self._shards.append((deliveries, projecting, projector))
         self._checkpoints = [clew.generations.position(shard) for shard in range(SHARDS)]
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
-from clew_events.errors import ClewError
+from clew_events.errors import ClewError, Unavailable
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.clocks import is_within
 from clew_projections.consistency.sample import begins
@@ -117,7 +117,12 @@ class Watch:
             for shard in range(0 if generation.foreign else self._count):
                 if stop.is_set():
                     break
-                cost += await self.step(generation, shard)
+                try:
+                    cost += await self.step(generation, shard)
+                except Unavailable:
+                    if await self._live.is_removed(generation):
+                        break  # and the next round is of the one that is live now
+                    raise
             return cost / self._rate if cost else PAUSE
 
         if self._rate > 0:

@@ -13,6 +13,7 @@ from typing import Final
 
 from nats.aio.client import Client
 
+from clew_events.errors import Corrupt, Unavailable
 from clew_projections.generations.record import LIVE_GENERATIONS, Alias, Generation, Record, StoredRecord
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
@@ -116,6 +117,18 @@ class LiveGeneration:
         self.update(await self.alias.read_record())
         if self.record.live != before:
             _LOG.info("switched from generation %d to %d", before, self.record.live)
+
+    async def is_removed(self, generation: GenerationBuckets) -> bool:
+        """Whether the record, read now, says that a generation is removed; false also if it cannot be read.
+
+        Then it is expected that something of it does not answer. The notice of a switch and the removal that follows it
+        may arrive in any order.
+        """
+        try:
+            await self.refresh()
+        except (Corrupt, Unavailable):
+            return False
+        return not self.record.keeps(generation.number)
 
     def update(self, stored: StoredRecord) -> None:
         """Use a record as the latest, unless a later one is known."""

@@ -61,6 +61,10 @@ class Record(Struct, frozen=True, kw_only=True):
         """The generation that is being built; ``None`` if there is none."""
         return next((generation for generation in self.generations if generation.standing == "building"), None)
 
+    def keeps(self, number: int) -> bool:
+        """Whether a generation is in the record and is not being removed, so that nothing of it may be missing."""
+        return any(each.number == number and each.standing != "removing" for each in self.generations)
+
     def generation(self, number: int) -> Generation:
         """Return a generation by number.
 

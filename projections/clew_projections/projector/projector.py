@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from clew_events.errors import Corrupt, Unavailable
@@ -47,12 +47,15 @@ class Projector:
         checkpoint: PositionStore,
         connection: Callable[[], int],
         *,
+        removed: Callable[[], Awaitable[bool]],
         projected: Callable[[int, float], None] = lambda _commits, _seconds: None,
         trace: Callable[[Apply], Apply] = lambda apply: apply,
     ) -> None:
         """``connection`` counts how often the connection to NATS was made; ``trace`` wraps each batch in spans.
 
-        ``projected`` is called after each batch with the number of commits and the age of the oldest in seconds.
+        ``removed`` tells whether the buckets and their consumer are being removed, or are gone; it is asked when
+        something of them does not answer. ``projected`` is called after each batch with the number of commits and the
+        age of the oldest in seconds.
         """
         self._deliveries = deliveries
         self._projecting = projecting
@@ -60,12 +63,13 @@ class Projector:
         self._threads = threads
         self._checkpoint = checkpoint
         self._connection = connection
+        self._removed = removed
         self._projected = projected
         self.commits = 0
         """Commits projected since the start, repeated ones included."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Project until ``stop`` is set; the current batch is finished first."""
+        """Project until ``stop`` is set, the current batch being finished first, or until the buckets are removed."""
         try:
             await self._run(stop)
         finally:
@@ -73,7 +77,7 @@ class Projector:
 
     async def _run(self, stop: asyncio.Event) -> None:
         ready: int | None = None
-        pause = 0.05
+        pause, trouble = 0.05, ""
         while not stop.is_set():
             try:
                 if ready != (connection := self._connection()):
@@ -86,14 +90,18 @@ class Projector:
                 await self.project(batch)
                 self._check_connection(ready)
                 await self._checkpoint.advance(CHECKPOINT_EVERY)
-                pause = 0.05
+                pause, trouble = 0.05, ""
                 if len(batch) < BATCH:
                     await wait_for_event(stop, begun + min(PAUSE, PAUSE_EACH * (len(batch) or 1)) - now())
             except Unavailable as fault:
-                _LOG.warning("the projector waits for JetStream: %s", fault)
                 ready = None
                 await self._deliveries.give_back()
-                await asyncio.sleep(pause)
+                if str(fault) != trouble:
+                    if stop.is_set() or await self._removed():
+                        return
+                    trouble = str(fault)
+                    _LOG.warning("the projector waits for JetStream: %s", fault)
+                await wait_for_event(stop, pause)
                 pause = min(pause * 2, 2.0)
 
     async def _begin(self) -> None:

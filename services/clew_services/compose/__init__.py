@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from clew_events.connection import INBOX_PREFIX
@@ -281,6 +281,7 @@ class Clew:
             generation.threads,
             self.generations.position(shard, generation),
             self._connection,
+            removed=partial(self.live.is_removed, generation),
             projected=self.observer.shard(shard),
             trace=self.tracing.projection,
         )

@@ -231,10 +231,8 @@ class Rebuild:
 
 
 def _check_wanted(known: Record, number: int) -> None:
-    for generation in known.generations:
-        if generation.number == number and generation.standing != "removing":
-            return
-    raise Conflict(f"generation {number} was removed while it was being built", code="generation_removed")
+    if not known.keeps(number):
+        raise Conflict(f"generation {number} was removed while it was being built", code="generation_removed")
 
 
 def _switch(known: Record, number: int) -> Record:
