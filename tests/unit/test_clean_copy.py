@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import random
 import sqlite3
 import threading
@@ -15,8 +17,10 @@ from clew_events.ids import item_id
 from clew_events.list_query import Condition, ListThreads, MetadataTest
 from clew_projections.index import open_for_reading, open_for_writing
 from clew_projections.index.clean_copy import copy_clean, is_clean
+from clew_projections.indexer import purge
 from support.commits import CREATED, added, chain
 from support.markers import find_marker, new_marker
+from support.waiting import PATIENCE
 
 NEVER = threading.Event()
 
@@ -99,6 +103,27 @@ def test_a_copy_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
         copy_clean(original, tmp_path / "2.db", stop)
     assert list(tmp_path.glob("2.*")) == []
+
+
+async def test_a_copy_that_is_given_up_as_its_process_stops_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = threading.Event()
+
+    def copy_until_stopped(_source: Path, _target: Path, stop: threading.Event) -> None:
+        begun.set()
+        assert stop.wait(PATIENCE)
+        raise sqlite3.OperationalError("interrupted")
+
+    monkeypatch.setattr(purge, "copy_clean", copy_until_stopped)
+    copying = asyncio.create_task(purge._copy_in_thread(tmp_path / "1.db", tmp_path / "2.db"))
+    await asyncio.to_thread(begun.wait)
+    copying.cancel()
+    await asyncio.wait({copying})
+    assert copying.cancelled()
+    del copying
+    gc.collect()
+    assert caplog.messages == []
 
 
 def test_a_file_that_cannot_be_read_is_not_clean(tmp_path: Path) -> None:

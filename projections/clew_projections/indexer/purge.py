@@ -135,4 +135,5 @@ async def _copy_in_thread(source: Path, target: Path) -> None:
         # It must not go on under a lock that was given back.
         stop.set()
         await asyncio.wait({copying})
+        copying.exception()  # "interrupted", which was asked for: asyncio would log it as never retrieved
         raise
