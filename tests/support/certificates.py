@@ -32,10 +32,17 @@ class Authority:
         self.file = folder / "ca.pem"
         self._ca.cert_pem.write_to_path(str(self.file))
 
-    def issue(self, name: str, *identities: str, expired: bool = False) -> tuple[Path, Path]:
+    def issue(
+        self,
+        name: str,
+        *identities: str,
+        expired: bool = False,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Path, Path]:
         """The files of a certificate for these hosts, and of its key."""
-        until = datetime.now(UTC) - DAY if expired else None
-        since = datetime.now(UTC) - 2 * DAY if expired else None
+        if expired:
+            since, until = datetime.now(UTC) - 2 * DAY, datetime.now(UTC) - DAY
         leaf = self._ca.issue_cert(*identities, not_before=since, not_after=until)
         cert, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))

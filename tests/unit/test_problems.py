@@ -127,9 +127,10 @@ def test_a_machines_files_are_looked_at(tmp_path: Path) -> None:
     assert [code for code, _ in codes(NOW - timedelta(days=1500), http_cert=old, http_key=old_key)] == [
         "certificate_not_valid"
     ]
-    assert [code for code, _ in codes(NOW - timedelta(days=1.5), http_cert=old, http_key=old_key)] == [
+    assert [code for code, _ in codes(NOW - timedelta(days=1.2), http_cert=old, http_key=old_key)] == [
         "certificate_expires"
     ]
+    assert codes(NOW - timedelta(days=1.5), http_cert=old, http_key=old_key) == []  # of a day, half is left
     assert codes(http_cert=cert, http_key=old_key) == [("unusable_file", f"{old_key} is not the key of {cert}")]
     assert [code for code, _ in codes(nats_ca=key)] == ["unusable_file"]
     assert [code for code, _ in codes(nats_ca=tmp_path / "nothing")] == ["unusable_file"]

@@ -1,4 +1,4 @@
-"""The machine: ports, limits of the process, and child processes that end with their parent."""
+"""The machine: ports, limits of the process, child processes that end with their parent, dates of certificates."""
 
 from __future__ import annotations
 

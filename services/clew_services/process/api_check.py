@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from clew_services.host.certificate_dates import Validity
 from clew_services.http.health import Ready
 from clew_services.process.machine_check import judge_dates
 from clew_services.process.problems import Problem
@@ -44,6 +45,8 @@ def ask_api(url: str, patience: float) -> Iterator[Problem]:
 
 
 def _judge_certificate(url: str, tls: ssl.SSLSocket) -> Iterator[Problem]:
-    until = ssl.cert_time_to_seconds(str((tls.getpeercert() or {})["notAfter"]))
-    now = datetime.now(UTC)
-    yield from judge_dates(f"the certificate of {url}", now, datetime.fromtimestamp(until, UTC), now)
+    since, until = (
+        datetime.fromtimestamp(ssl.cert_time_to_seconds(str((tls.getpeercert() or {})[name])), UTC)
+        for name in ("notBefore", "notAfter")
+    )
+    yield from judge_dates(f"the certificate of {url}", Validity(until, since), datetime.now(UTC))

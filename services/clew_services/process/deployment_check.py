@@ -28,6 +28,7 @@ from clew_services.eventstore.lost_streams import known_shards, refuse_half, ref
 from clew_services.eventstore.provision import LARGEST_MESSAGE, NO_LIMIT, Deployment, identity
 from clew_services.eventstore.stream_config import check_same, existing_stream
 from clew_services.eventstore.topology import Config, buckets, projector_consumers, streams
+from clew_services.host.certificate_dates import Validity
 from clew_services.inbox.standstill import Standstill
 from clew_services.nats_connection import Connection, connection
 from clew_services.open_deployment import OpenDeployment
@@ -111,8 +112,7 @@ async def _examine_deployment(look: Look, made: Connection, settings: Settings, 
         oldest = ".".join(map(str, OLDEST))
         look.note("old_nats_server", f"the NATS server is {version}, and should be {oldest} or newer")
     if (until := made.nc.certificate_until) is not None:
-        now = datetime.now(UTC)
-        look.problems.extend(judge_dates("the certificate of the NATS server", now, until, now))
+        look.problems.extend(judge_dates("the certificate of the NATS server", Validity(until), datetime.now(UTC)))
     layout = await look.attempt("the deployment", lambda: _read_layout(look, made))
     if layout is None:
         return

@@ -6,20 +6,17 @@ import shutil
 import ssl
 import stat
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from cryptography import x509
-
 from clew_events.errors import Invalid
-from clew_events.nats_security import load_certificate, read_file, read_private
+from clew_events.nats_security import load_certificate, read_private
 from clew_services.host import nats_url
+from clew_services.host.certificate_dates import Validity, read_validity
 from clew_services.process.problems import Problem
 from clew_services.process.up import KEY_FILE
 from clew_services.settings import Settings
 
-RENEW: Final = timedelta(days=21)
-"""Time before its end at which a certificate should be renewed."""
 FREE: Final = 0.1
 """The part of the disk that should be free."""
 
@@ -63,24 +60,14 @@ def _examine_certificates(settings: Settings, now: datetime) -> Iterator[Problem
 
 def _examine_certificate(file: str, now: datetime, *, of_authorities: bool = False) -> Iterator[Problem]:
     try:
-        found = x509.load_pem_x509_certificates(read_file(file))
+        validity = read_validity(file, of_authorities=of_authorities)
     except Invalid as fault:
         yield Problem("unusable_file", fault.message)
-        return
-    except ValueError as fault:
-        yield Problem("unusable_file", f"{file} holds no certificate: {fault}")
-        return
-    # A chain ends with the first that ends in it; of several authorities, one is enough.
-    until = (max if of_authorities else min)(each.not_valid_after_utc for each in found)
-    since = (min if of_authorities else max)(each.not_valid_before_utc for each in found)
-    yield from judge_dates(file, since, until, now)
+    else:
+        yield from judge_dates(file, validity, now)
 
 
-def judge_dates(name: str, since: datetime, until: datetime, now: datetime) -> Iterator[Problem]:
-    """What is wrong with a certificate that is valid between two moments."""
-    if until <= now:
-        yield Problem("certificate_not_valid", f"{name} expired at {until:%Y-%m-%d %H:%M} UTC")
-    elif since > now:
-        yield Problem("certificate_not_valid", f"{name} is not valid before {since:%Y-%m-%d %H:%M} UTC")
-    elif until - now < RENEW:
-        yield Problem("certificate_expires", f"{name} expires at {until:%Y-%m-%d %H:%M} UTC")
+def judge_dates(name: str, validity: Validity, now: datetime) -> Iterator[Problem]:
+    """What is wrong with the dates of a certificate."""
+    if (fault := validity.fault(now)) is not None:
+        yield Problem(fault.code, f"{name} {fault.what}")

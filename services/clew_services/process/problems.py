@@ -71,7 +71,9 @@ ADVICE: Final[dict[Code, Advice]] = {
         "down", "a certificate has expired, or its time has not begun", "Renew it; nothing needs a restart for it."
     ),
     "certificate_expires": Advice(
-        "warning", "a certificate expires within three weeks", "Renew it; nothing needs a restart for it."
+        "warning",
+        "a certificate expires within three weeks, or the last third of its time has begun where that is shorter",
+        "Renew it; nothing needs a restart for it.",
     ),
     "disk_nearly_full": Advice(
         "warning",
