@@ -14,13 +14,16 @@ from clew_events.commands import Command
 from clew_events.objects import TextPart, TextValue
 from clew_events.queries import GetMessage
 from clew_events.replies import Found
+from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys.holders import digest
 from clew_services.host import resources
-from clew_services.http.protocol import HEAD_BYTES, HEAD_FIELDS, PIPELINED, Patience
+from clew_services.http.protocol import HEAD_BYTES, HEAD_FIELDS, LINGER_BYTES, PIPELINED, Patience
 from clew_services.settings import Settings
 from clew_services.threads.result import Outcome
 from support.api import ACME, served
 from support.asgi import ID, MESSAGE, MESSAGE_ID, Parts
 from support.callers import calling
+from support.up import ROOT
 
 SHORT = Settings(request_timeout="200ms")
 IN = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
@@ -192,6 +195,103 @@ async def test_a_request_names_one_host_and_no_coding_but_chunks(url: str, head:
         assert b"cache-control: no-store\r\n" in answer
         if status != 200:
             assert {"message", "type", "param", "code"} == set(json.loads(answer.partition(b"\r\n\r\n")[2])["error"])
+
+
+# What the guide says of odd HTTP
+
+GUIDE = (ROOT / "docs/operating/running.md").read_text().partition("\n### Odd HTTP\n")[2].partition("\n####")[0]
+ROWS = {
+    what: (answer, connection)
+    for what, answer, connection in (line[2:-2].split(" | ") for line in GUIDE.splitlines() if line.startswith("| "))
+}
+BODY = b"Content-Length: 2\r\n\r\n{}"
+TOLD: dict[str, tuple[bytes, ...]] = {
+    "no `Host`": (b"GET /healthz HTTP/1.1\r\n\r\n",),
+    "two `Host`": (b"GET /healthz HTTP/1.1\r\nHost: clew\r\nhost: other\r\n\r\n",),
+    "two `Content-Length`, or one beside `Transfer-Encoding`": (
+        POST + KEY + b"Content-Length: 2\r\n" + BODY,
+        POST + KEY + b"Content-Length: 2\r\n" + CHUNKED,
+    ),
+    "a `Transfer-Encoding` other than `chunked`": (POST + KEY + b"Transfer-Encoding: gzip, chunked\r\n\r\n",),
+    "what is no HTTP/1.1: a folded header, a line without a carriage return, an unknown method, a path beyond 64 KiB": (
+        b"GET /healthz HTTP/1.1\r\nHost: clew\r\nA: b\r\n c\r\n\r\n",
+        b"GET /healthz HTTP/1.1\nHost: clew\n\n",
+        b"BREW /healthz HTTP/1.1\r\nHost: clew\r\n\r\n",
+        b"GET /" + b"a" * 64 * 1024 + b" HTTP/1.1\r\nHost: clew\r\n\r\n",
+    ),
+    "two `Authorization`, `Clew-Actor`, `Clew-Reason` or `Idempotency-Key`; `param` names it": (
+        POST + KEY + KEY + BODY,
+        *(POST + KEY + b"%b: a\r\n" % name * 2 + BODY for name in (b"Clew-Actor", b"Clew-Reason")),
+        POST + KEY + b"Idempotency-Key: a\r\nidempotency-key: b\r\n" + BODY,
+    ),
+    "other headers several times": (POST + KEY + b"OpenAI-Beta: assistants=v2\r\nX: a\r\nX: b\r\n" + BODY,),
+    "a head of more than 64 KiB, or of more than 256 fields": (
+        GET[:-2] + b"x: " + b"x" * 64 * 1024 + b"\r\n\r\n",
+        GET[:-2] + b"a:b\r\n" * 256 + b"\r\n",
+    ),
+    "a body beyond `--max-body`": (POST + KEY + b"Content-Length: 10000000\r\n\r\n" + b" " * 10_000_000,),
+    "trailer fields": (POST + KEY + CHUNKED + b"2\r\n{}\r\n0\r\nHost: other\r\n\r\n",),
+    "another `Expect`, and any of HTTP/1.0": (GET[:-2] + b"Expect: nothing\r\n\r\n",),
+    "`Upgrade`": (GET[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",),
+    "HTTP/1.0, with or without `Host`": (
+        b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\nHost: clew\r\n\r\n",
+    ),
+}
+OTHERWISE_TESTED = {
+    "a head that is not whole after 30 seconds, or `--request-timeout` if that is less",
+    "a body that is not whole `--request-timeout` after the first byte",
+    "more than 64 KiB of trailers or chunk extensions, with nothing between them",
+    "more than 64 requests that wait for the answer to the one before (pipelining)",
+    "`Expect: 100-continue`",
+    "one connection of an address more than `--max-connections-per-address`",
+    "one connection more than there are descriptors for",
+}
+
+
+def test_the_guide_tells_of_all_that_is_tested_and_its_bounds_are_those_of_the_code():
+    rows = ROWS.keys() - {"what comes"}
+    assert rows == TOLD.keys() | OTHERWISE_TESTED
+    default, settings = Patience.of(Settings().request_seconds), Settings()
+    assert (HEAD_BYTES, HEAD_FIELDS, PIPELINED, LINGER_BYTES) == (64 * 1024, 256, 64, 64 * 1024 * 1024)
+    assert (default.head, default.idle, default.linger, default.answer) == (30.0, 75.0, 5.0, 60.0)
+    assert (settings.request_timeout, Patience.of(10.0).head) == ("60s", 10.0)
+
+
+@pytest.mark.parametrize(("what", "request_"), [(what, each) for what, some in TOLD.items() for each in some])
+async def test_odd_http_is_answered_as_the_guide_says(url: str, what: str, request_: bytes):
+    answer, connection = ROWS[what]
+    async with calling(url) as caller:
+        sending = asyncio.create_task(caller.send(request_))
+        status, body = await caller.answer()
+        assert status == (int(answer[:3]) if answer[:3].isdigit() else 200)
+        if status >= 400:
+            error = json.loads(body)["error"]
+            assert error["message"]
+            assert (error["param"] is not None) == ("`param`" in what)
+        if connection == "closed":
+            assert await caller.rest() == b""
+        else:
+            await sending
+            await caller.send(GET)
+            assert (await caller.answer())[0] == 200
+        await asyncio.wait({sending})
+
+
+async def test_a_request_goes_on_that_has_begun_when_its_key_is_revoked_and_the_next_one_is_refused():
+    keys = Keys.parse(f"{ACME}:acme")
+    keys.admit(digest("clew_soon-gone"), Holder("acme", "soon-gone", frozenset({"write"})))
+    parts = Parts()
+    head = POST + b"Authorization: Bearer clew_soon-gone\r\nContent-Length: 2\r\n"
+    async with served(parts, keys=keys) as url, calling(url) as caller:
+        await caller.send(head, b"Expect: 100-continue\r\n\r\n")
+        assert await caller.reader.readexactly(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        keys.shut_out(digest("clew_soon-gone"))
+        await caller.send(b"{}")
+        assert (await caller.answer())[0] == 200
+        await caller.send(head, b"\r\n{}")
+        assert (await caller.answer())[0] == 401
+        assert len(parts.asked) == 1
 
 
 async def test_what_comes_before_nonsense_is_answered_before_it():
