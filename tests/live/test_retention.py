@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 
 from clew_events import client
 from clew_events.commands import DeleteThread, EraseThread, ForkThread, PlaceHold, RestoreThread
+from clew_events.errors import Unavailable
 from clew_events.events import (
     ErasureRequested,
     Event,
@@ -30,6 +32,7 @@ from clew_events.events import (
 from clew_events.list_query import Condition, IdTest
 from clew_events.requests import ExpiresAfterIn
 from clew_events.subjects import Address
+from clew_projections.index.index import BUILDING
 from clew_projections.packs.layout import Scope
 from clew_projections.packs.pack import Pack
 from clew_projections.tenant_state import encode_condition
@@ -39,6 +42,7 @@ from clew_services.compose import Clew
 from clew_services.packs.exporter import Exporter
 from clew_services.packs.importer import Importer
 from clew_services.packs.pack_files import export
+from clew_services.retention import retention_worker
 from clew_services.retention.look_book import LookBook, PassState
 from clew_services.retention.looks import STEADY, Clocks
 from clew_services.retention.retention_worker import RetentionParts, RetentionWorker, serve_retention
@@ -49,7 +53,7 @@ from support.commits import CREATED, added, body_of, commit, forked, hash_of, or
 from support.deployments import deployed
 from support.indexes import caught_up, fed, names
 from support.nats_services import served
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 from support.writers import Writer
 
 ACME = "acme"
@@ -248,6 +252,27 @@ async def test_nothing_is_removed_before_the_clock_is_believed_and_whoever_serve
     assert state is not None
     assert (state.waiting, state.oldest, state.believed_at) == (1, created_at + DAY, state.at + STEADY)
     assert (await retention.in_days(0)).deleted == 1
+
+
+@pytest.mark.parametrize(("code", "level"), [(BUILDING, logging.INFO), ("index_unavailable", logging.WARNING)])
+async def test_an_index_that_is_being_built_is_waited_for_without_a_warning(
+    retention: Retention, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: str, level: int
+) -> None:
+    stop, passes = asyncio.Event(), list[int]()
+
+    async def run(_: RetentionWorker) -> PassState:
+        passes.append(len(passes))
+        if len(passes) == 1:
+            raise Unavailable("no index", code=code)
+        stop.set()
+        return PassState(at=datetime.now(UTC))
+
+    monkeypatch.setattr(RetentionWorker, "run", run)
+    monkeypatch.setattr(retention_worker, "AGAIN", 0.01)
+    caplog.set_level(logging.INFO)
+    async with asyncio.timeout(PATIENCE):
+        await serve_retention(retention.parts(), stop)
+    assert [each.levelno for each in caplog.records if "no index" in each.getMessage()] == [level]
 
 
 class Stopping:

@@ -21,6 +21,8 @@ from clew_projections.index.notes import notes
 from clew_projections.page_size import PAGE_BYTES
 
 T = TypeVar("T")
+BUILDING: Final = "index_building"
+"""The error code while this machine has no index yet: expected at its first start, and when the index is rebuilt."""
 THREADS: Final = 4
 PATIENCE: Final = 5.0
 """Seconds that a query waits by default until the index has reached ``at_least``."""
@@ -250,6 +252,4 @@ def _progress(path: Path, pointer: Pointer) -> float:
 
 def _describe_build(progress: float | None) -> Unavailable:
     how_far = "" if progress is None else f", {progress:.0%} so far"
-    return Unavailable(
-        f"the index of threads is being built on this machine{how_far}: retry later", code="index_building"
-    )
+    return Unavailable(f"the index of threads is being built on this machine{how_far}: retry later", code=BUILDING)

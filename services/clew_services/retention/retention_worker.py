@@ -19,11 +19,12 @@ from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.commands import Command, DeleteThread, EraseThread
-from clew_events.errors import Conflict, Corrupt, Forbidden, Forked, Held, Invalid, Rejected
+from clew_events.errors import Conflict, Corrupt, Forbidden, Forked, Held, Invalid, Rejected, Unavailable
 from clew_events.subjects import Address, own_subjects
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.history.tenant_histories import TenantHistories
+from clew_projections.index.index import BUILDING
 from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.tenant_state import TenantState
@@ -187,7 +188,14 @@ async def serve_retention(parts: RetentionParts, stop: asyncio.Event, ready: asy
 
     async def work() -> None:
         while True:
-            state = await worker.run()
+            try:
+                state = await worker.run()
+            except Unavailable as fault:
+                if fault.code != BUILDING:
+                    raise
+                _LOG.info("retention waits: %s", fault)
+                await asyncio.sleep(AGAIN)
+                continue
             if state.deleted or state.erased:
                 _LOG.info(
                     "retention: %d threads deleted, %d erased, %d held, %d waiting",
