@@ -13,7 +13,9 @@ from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
 from clew_services.compose import Clew
 from clew_services.http.routes import event_feed
+from clew_services.packs.exporter import PackExport
 from support.api import ACME, GLOBEX, served
+from support.feed_reading import until_cut
 from support.waiting import eventually
 from support.writers import Writer, handler
 
@@ -38,10 +40,26 @@ async def test_a_key_that_is_revoked_hears_nothing_more(clew: Clew) -> None:
             assert "event: commit" in heard
             keys.shut_out(digest("clew_soon-gone"))
             await writer.create(metadata={"secret": "yes"})
-            rest = "\n".join([line async for line in lines])
-            assert "secret" not in rest
+            assert "secret" not in "\n".join(await until_cut(lines))
         refused = await http.get(f"{url}/{HERE}", headers=auth("clew_soon-gone"))
         assert refused.status_code == 401
+
+
+async def test_a_download_whose_key_is_revoked_does_not_look_whole(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys.parse(f"{ACME}:acme")
+    keys.admit(digest("clew_soon-gone"), Holder("acme", "soon-gone", frozenset({"audit"})))
+    await Writer(handler(clew), "acme").create("thread_taken")
+    chunks = PackExport.chunks
+
+    async def revoked_meanwhile(packing: PackExport) -> AsyncIterator[bytes]:
+        async for chunk in chunks(packing):
+            yield chunk
+            keys.shut_out(digest("clew_soon-gone"))
+
+    monkeypatch.setattr(PackExport, "chunks", revoked_meanwhile)
+    async with served(clew, keys=keys) as url, httpx2.AsyncClient(timeout=30) as http:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await http.get(f"{url}/v1/threads/thread_taken/export", headers=auth("clew_soon-gone"))
 
 
 async def test_beyond_so_many_readers_others_wait_and_another_tenant_does_not(

@@ -19,6 +19,7 @@ from clew_services.embedded.server import EmbeddedServer
 from clew_services.settings import Settings
 from support.api import ACME, served
 from support.certificates import Authority
+from support.feed_reading import until_cut
 from support.waiting import eventually
 
 OURS = {"Clew-Session": "1", "Sec-Fetch-Site": "same-origin"}
@@ -143,7 +144,7 @@ async def test_a_stream_goes_on_when_all_keys_are_read_again_and_ends_with_its_s
                 assert any([thread in line async for line in until(lines, "data: ")])
             assert (await http.delete("/v1/session", headers=OURS)).status_code == 200
             await http.post("/v1/threads", headers=by_key)
-            assert not any([line.startswith("data: ") async for line in lines])
+            assert not any(line.startswith("data: ") for line in await until_cut(lines))
 
 
 async def until(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:

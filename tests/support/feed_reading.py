@@ -255,3 +255,14 @@ async def reading(*readers: Reader | Taking) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until_cut(lines: AsyncIterator[str]) -> list[str]:
+    """The lines of an answer that is cut off, and so looks whole to nobody."""
+    heard: list[str] = []
+    try:
+        async for line in lines:
+            heard.append(line)  # noqa: PERF401 - what came before the fault counts
+    except httpx2.RemoteProtocolError:
+        return heard
+    raise AssertionError("it ended as if it were whole")

@@ -26,7 +26,7 @@ from clew_services.http.auth import authenticate, check_api_version, check_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import NO_CONDITIONS, Conditions
-from clew_services.http.protocol import combine_fields, write_whole
+from clew_services.http.protocol import combine_fields, hang_up, write_whole
 from clew_services.http.request_body import CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
@@ -132,7 +132,8 @@ class Doorway(Edge):
                 intake,
                 answer.chunks,
                 (*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id)),
-                partial(self._admit, scope, headers),
+                admits=partial(self._admit, scope, headers),
+                hang_up=partial(hang_up, send),
             )
 
     async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:

@@ -358,6 +358,15 @@ def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]],
     return True
 
 
+def hang_up(send: Send) -> bool:
+    """End an answer that has begun before its end, so that nobody takes it for whole; whether there is a connection."""
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle):
+        return False
+    cycle.transport.abort()
+    return True
+
+
 def _large_head() -> Answer:
     return error_responses.envelope(
         431, f"The request's headers are too large: at most {HEAD_BYTES} bytes, and {HEAD_FIELDS} fields."

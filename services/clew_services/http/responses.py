@@ -74,19 +74,29 @@ def page_tag(found: Found) -> Headers:
 
 
 async def stream_response(
-    send: Send, intake: Intake, chunks: AsyncIterator[bytes], headers: Headers, admits: Callable[[], Awaitable[object]]
+    send: Send,
+    intake: Intake,
+    chunks: AsyncIterator[bytes],
+    headers: Headers,
+    *,
+    admits: Callable[[], Awaitable[object]],
+    hang_up: Callable[[], bool],
 ) -> None:
     """Send an answer that goes on until ``chunks`` end, the caller leaves, or ``admits`` lets the caller in no more.
 
-    It raises ``Unauthorized`` then, or ``Unavailable`` where it cannot find out.
+    It raises ``Unauthorized`` then, or ``Unavailable`` where it cannot find out. The answer then has no end, which
+    would say that it is whole: ``hang_up`` cuts the connection, and returns whether there is one.
     A caller who is slow to take it holds ``chunks`` back, so no more of it is kept than the connection has room for.
     """
+    cut = False
 
     async def sending() -> None:
+        nonlocal cut
         async for chunk in chunks:
             try:
                 await admits()
             except (Unauthorized, Unavailable):
+                cut = True
                 return
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
@@ -103,8 +113,11 @@ async def stream_response(
         await close_chunks(chunks)
     for part in done:
         part.result()
-    with contextlib.suppress(OSError, RuntimeError):  # there may be nobody left
-        await send({"type": "http.response.body", "body": b""})
+    if not cut:
+        with contextlib.suppress(OSError, RuntimeError):  # there may be nobody left
+            await send({"type": "http.response.body", "body": b""})
+    elif hang_up():
+        await intake.left()
 
 
 async def close_chunks(chunks: AsyncIterator[bytes]) -> None:
