@@ -122,6 +122,35 @@ async def test_who_waits_to_be_told_to_go_on_is_told_so_by_http_1_1(
         assert (await caller.answer())[0] == 200
 
 
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+SAID = b'{"metadata":{"sent":"whole"}}'
+WITH_LENGTH = (POST + KEY + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(SAID), SAID)
+IN_CHUNKS = (POST + KEY + UPGRADE + CHUNKED, b"%x\r\n%b\r\n0\r\n\r\n" % (len(SAID), SAID))
+BODILESS = (GET.replace(b"\r\n\r\n", b"\r\n" + UPGRADE + b"\r\n"), b"")
+
+
+@pytest.mark.parametrize("cut", ["nowhere", "before the body", "in the body", "in the next request"])
+@pytest.mark.parametrize("asked", [WITH_LENGTH, IN_CHUNKS, BODILESS], ids=["a length", "chunks", "no body"])
+async def test_who_asks_for_another_protocol_is_heard_in_this_one(asked: tuple[bytes, bytes], cut: str):
+    """Java's client does so in the first request of each connection without TLS, and sends its body behind it."""
+    head, body = asked
+    places = {
+        "nowhere": 0,
+        "before the body": len(head),
+        "in the body": len(head) + len(body) // 2,
+        "in the next request": len(head) + len(body) + 5,
+    }
+    everything = (head + body + GET) * 2
+    parts = Parts()
+    async with served(parts) as url, calling(url) as caller, calling(url) as other:
+        await caller.send(everything[: places[cut]])
+        await other.send(GET)
+        await other.answer()  # so what came first has been read
+        await caller.send(everything[places[cut] :])
+        assert [(await caller.answer())[0] for _ in range(4)] == [200] * 4
+    assert [command.metadata for _, command in parts.asked] == [{"sent": "whole"}] * (2 if body else 0)  # type: ignore[attr-defined]
+
+
 FIELD = b"x-%d: " % 1 + b"x" * 1024 + b"\r\n"
 
 

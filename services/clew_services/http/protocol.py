@@ -25,6 +25,7 @@ from uvicorn.server import ServerState
 from clew_services.http import error_responses
 from clew_services.http.caller_limits import ConnectionLimit, StreamPlace
 from clew_services.http.request_body import BODY_DUE
+from clew_services.http.request_parser import AfterHead, RequestParser
 from clew_services.http.responses import NOT_KEPT, Answer
 
 HEAD_BYTES: Final = 64 * 1024
@@ -37,6 +38,7 @@ LINGER_BYTES: Final = 64 * 1024 * 1024
 """Bytes of a body that are still taken in, and dropped, after the request was answered without them."""
 LEAST: Final = 16 * 1024
 """Bytes of an answer that a caller takes within ``Patience.answer``, if there are so many."""
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _CONTROL: Final = bytes({*range(32), 127} - {9})
 """Control characters, of which a header may have the tab alone."""
 
@@ -80,6 +82,7 @@ class Connection(HttpToolsProtocol):
         ceiling: ConnectionLimit,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = RequestParser(self, self.ignore_upgrade)
         self._patience = patience
         self._ceiling = ceiling
         self._seat: StreamPlace | None = None
@@ -90,6 +93,7 @@ class Connection(HttpToolsProtocol):
         self._due_of_body: dict[object, object] = {}
         self._bare = 0  # bytes since something came of them
         self._dropped = 0
+        self._body_to_come = b""  # the fields that say how long it is, where the head has ``Upgrade``
         self._fruitful = False
         self._refused = False
         self._instead: Answer | None = None
@@ -172,9 +176,21 @@ class Connection(HttpToolsProtocol):
         if fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
             self._end(error_responses.envelope(501, "The only Transfer-Encoding that is understood is 'chunked'."))
         self._begin(expected=b"expect" in fields and _waits(fields[b"expect"]))
+        if self.parser.should_upgrade():
+            self._body_to_come = b"\r\n".join(b"%b: %b" % each for each in headers if each[0] in _FRAMING)
         self._in_head, self._fruitful = False, True
         # Whoever answers goes by the request's own limit; this is for when nobody does.
         self._due = self._began + self._patience.request + self._patience.linger
+
+    def ignore_upgrade(self, rest: bytes) -> None:
+        """Go on with HTTP/1.1 behind a head with ``Upgrade``: with the body, if there is one, and the next request."""
+        if self._body_to_come:
+            head = (self.parser.get_method(), self.parser.get_http_version().encode(), self._body_to_come)
+            self._body_to_come = b""
+            self.parser = RequestParser(AfterHead(self), self.ignore_upgrade)
+            self.parser.feed_data(b"%b / HTTP/%b\r\n%b\r\n\r\n" % head)
+        if rest:
+            self.parser.feed_data(rest)
 
     def _begin(self, *, expected: bool) -> None:
         """Answer the request, or have it wait for those before it; ``expected`` if it waits to be told to go on.
@@ -235,6 +251,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is whole."""
+        if self._body_to_come:
+            return  # llhttp says so of the head alone
         self._arriving, self._in_head, self._fruitful = False, True, True
         self._due_of_body["at"] = None
         cycle = self.cycle
