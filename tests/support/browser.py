@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import atexit
 import contextlib
-import functools
 import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
-
-from support.waiting import wait_until
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(
@@ -40,34 +32,11 @@ _VIOLATIONS = (
 )
 
 
-@functools.cache
-def _running() -> str:
-    """Where the browser of this process listens. It takes a second of processor time to start, and is started once."""
-    folder = tempfile.mkdtemp(prefix="chromium-")
-    arguments = [str(CHROMIUM), *ARGUMENTS, "--remote-debugging-port=0", f"--user-data-dir={folder}"]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def leave() -> None:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(leave)
-    listens = Path(folder, "DevToolsActivePort")
-
-    def port() -> str | None:
-        assert process.poll() is None, "the browser has gone"
-        lines = listens.read_text().split() if listens.exists() else []
-        return lines[0] if len(lines) == 2 else None
-
-    return f"http://127.0.0.1:{wait_until(port)}"
-
-
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """The browser, running. Its pages are gone afterwards, with all that they kept."""
+    """The browser, running."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect_over_cdp(await asyncio.to_thread(_running), timeout=PATIENCE)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=PATIENCE)
         try:
             yield browser
         finally:
