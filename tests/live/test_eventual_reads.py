@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -160,18 +159,10 @@ async def test_while_news_of_erasures_are_being_read_nothing_is_answered_from_me
     await projected(clew)
     assert await mood(other, thread) == await mood(other, another) == "calm"
     await eventually(lambda: not other.histories.may_be_erased(Address("default", thread)))
-    read = asyncio.Event()
-    refresh = other.js.pending.refresh
-
-    async def refresh_late() -> None:
-        await read.wait()
-        await refresh()
-
-    monkeypatch.setattr(other.js.pending, "refresh", refresh_late)
-    await clew.handler.handle("default", EraseThread(thread_id=thread))
-    await learned(other, another)
-    await refused(other, GetThread(thread_id=thread, consistency="eventual"))
-    assert await mood(other, another) == "calm"
-    read.set()
+    async with other.js.pending._alone:  # so they are being read until the end of the block
+        await clew.handler.handle("default", EraseThread(thread_id=thread))
+        await learned(other, another)
+        await refused(other, GetThread(thread_id=thread, consistency="eventual"))
+        assert await mood(other, another) == "calm"
     await eventually(lambda: not other.histories.may_be_erased(Address("default", another)))
     assert other.histories.may_be_erased(Address("default", thread))
