@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
-ATONCE ?= 4
+ATONCE ?= 6
 SECONDS ?= 30
 # What tells soonest that a dependency is too old: all routes, the contract, tracing, the client, and clew up with the SDK.
 TELLING := tests/unit/test_http_openapi.py tests/unit/test_tracing.py tests/unit/test_infrastructure.py \
@@ -32,7 +32,7 @@ run: $(RUNNABLE) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0"
 
 # mypy takes a minute of one core, so the tests begin meanwhile, and what it said comes after them. The first time they
 # are collected once before, which compiles them: else each of the processes that run them would.
-test: $(INSTALLED) ## Check format, lint and types, and run all tests, ATONCE=4 at a time; ARGS="-k replay" chooses some
+test: $(INSTALLED) ## Check format, lint and types, and run all tests, ATONCE=6 at a time; ARGS="-k replay" chooses some
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --quiet .
 	@said=$$(mktemp); trap 'rm -f "$$said"' EXIT; \

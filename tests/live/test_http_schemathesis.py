@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from clew_services.compose import Clew
 from clew_services.http.openapi import document
@@ -112,6 +113,7 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
+@pytest.mark.timeout(1200)  # thousands of requests, one after the other
 async def test_requests_made_of_the_description_are_answered_as_described(clew: Clew, tmp_path: Path):
     described = tmp_path / "openapi.json"
     (tmp_path / "schemathesis.toml").write_text(CONFIGURED)
