@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clew_events.errors import Corrupt, NotFound
+from clew_events.errors import Corrupt, NotFound, Unavailable
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import Checkpoint, encode
@@ -38,6 +38,7 @@ from support.asgi import IN, call
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
 from support.parts import verifier_of
+from support.small_disk import SmallDisk
 from support.waiting import PATIENCE, eventually
 
 VICTIM = Address("default", "thread_victim")
@@ -225,6 +226,17 @@ async def test_one_that_remembers_says_what_one_that_starts_anew_says(clew: Clew
     async with maker(clew, HeadsFile(tmp_path / "heads.sqlite")) as again:
         await five_commits(clew, OTHER)
         assert await again.make() is not None
+
+
+async def test_where_the_disk_is_full_checkpoints_wait_until_there_is_room(clew: Clew, disk: SmallDisk) -> None:
+    await five_commits(clew, VICTIM)
+    disk.fill()
+    async with maker(clew, HeadsFile(disk.path / "heads.sqlite")) as waiting:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="the file of heads could not be used, and is created again"):
+                await waiting.make()
+        disk.relieve()
+        assert await waiting.make() is not None
 
 
 async def test_of_two_that_sign_at_once_one_finds_its_number_taken(clew: Clew) -> None:

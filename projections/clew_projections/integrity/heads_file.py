@@ -7,6 +7,7 @@ from the log and may be deleted at any time; a file of another format is deleted
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -43,24 +44,43 @@ class ShardProgress(Struct, frozen=True):
     misfits: int = 0
 
 
+def place_in(folder: Path, name: str) -> Path | None:
+    """Where heads can be kept in a folder; ``None`` if it is not there, or not to be written in."""
+    return folder / name if os.access(folder, os.W_OK) else None
+
+
 class HeadsFile:
-    """The file. One process uses it, one thread at a time."""
+    """The file. One process uses it, one thread at a time.
+
+    It is opened by whoever first uses it, so every method may raise ``sqlite3.Error``, as where the disk is full.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
         """Without a ``file``, everything is in memory, or in an unnamed temporary file once it is large."""
         self._file = file
-        self._db = _open(file)
+        self._opened: sqlite3.Connection | None = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._opened = _open(self._file)
+        return self._opened
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
 
     def renew(self) -> None:
-        """Delete an unusable file and create a new one."""
-        self._db.close()
+        """Delete an unusable file; the next use creates it again.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        self.close()
         if self._file is not None:
             _discard(self._file)
-        self._db = _open(self._file)
 
     def forget(self) -> None:
         """Delete all content."""
@@ -194,16 +214,20 @@ class HeadsFile:
 def _open(file: Path | None) -> sqlite3.Connection:
     db = _connect(file)
     try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError:
-        version = -1  # not a database
-    if version == FORMAT:
-        return db
-    if version != 0 and file is not None:
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError:
+            version = -1  # not a database
+        if version == FORMAT:
+            return db
+        if version != 0 and file is not None:
+            db.close()
+            _discard(file)
+            db = _connect(file)
+        db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+    except BaseException:
         db.close()
-        _discard(file)
-        db = _connect(file)
-    db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+        raise
     return db
 
 

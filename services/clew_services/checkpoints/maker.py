@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
@@ -20,7 +19,7 @@ from clew_projections.findings import Finding
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, encode
 from clew_projections.integrity.checkpoint_comparison import find_cut_off, find_loss
-from clew_projections.integrity.heads_file import HeadsFile
+from clew_projections.integrity.heads_file import HeadsFile, place_in
 from clew_projections.kv.bucket import Bucket
 from clew_projections.wait import run_until_first
 from clew_services.checkpoints import key_file
@@ -65,9 +64,9 @@ class Maker:
         latest = await self._ledger.latest()
         if reason is not None:
             await self._heads.forget()
-        elif latest is not None and self._heads.kept.signed != latest.hash:
+        elif latest is not None and await self._heads.signed() != latest.hash:
             await self._follow(latest)
-        elif latest is None and self._heads.kept.signed is not None:
+        elif latest is None and await self._heads.signed() is not None:
             raise Corrupt(
                 "this process has signed checkpoints, and the deployment has none: they were removed, or this is "
                 "another deployment. If that is intended, begin again with 'clew checkpoint make --reason'",
@@ -96,7 +95,7 @@ class Maker:
         signed = SignedNote(made, self._key.sign(encode(made)))
         if not await self._ledger.append(signed):
             return None
-        self._heads.kept.signed = signed.hash
+        await self._heads.note_signed(signed.hash)
         return signed
 
     async def _follow(self, latest: SignedNote) -> None:
@@ -113,7 +112,7 @@ class Maker:
             _refuse([find_cut_off(shard, said, (await self._js.extent(shard)).last_seq, latest.checkpoint)])
             await self._heads.reach(shard, said.seq)
             await check_agrees(self._heads, shard, latest.checkpoint)
-        self._heads.kept.signed = latest.hash
+        await self._heads.note_signed(latest.hash)
 
 
 def _refuse(findings: Iterable[Finding | None]) -> None:
@@ -146,8 +145,7 @@ async def serve_checkpoints(
     if key is None:
         await stop.wait()
         return
-    folder = settings.data_folder
-    heads, ledger = Heads(js, shards, _heads_file(folder)), Ledger(js)
+    heads, ledger = Heads(js, shards, HeadsFile(place_in(settings.data_folder, FILE))), Ledger(js)
     lease = Lease(Bucket(js, LEASES), LEASE)
     maker = Maker(js, ledger, heads, key)
     try:
@@ -223,7 +221,3 @@ def _key(settings: Settings) -> SigningKey | None:
     if key is None:
         _LOG.info("no checkpoints are signed: there is no key in %s", settings.signing_key_file)
     return key
-
-
-def _heads_file(folder: Path) -> HeadsFile:
-    return HeadsFile(folder / FILE) if folder.is_dir() else HeadsFile()

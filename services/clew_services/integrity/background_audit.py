@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import sqlite3
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from clew_projections.findings import Finding
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.checkpoint import ShardHeads
 from clew_projections.integrity.checkpoint_comparison import find_difference, find_loss
-from clew_projections.integrity.heads_file import HeadsFile
+from clew_projections.integrity.heads_file import HeadsFile, place_in
 from clew_projections.integrity.verify import EVERYTHING, Verifier
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
@@ -76,7 +75,7 @@ class Audit:
         self._shards = shards
         self._every = every
         self._bucket = Bucket(js, LEASES)
-        self._heads = Heads(js, shards, _kept(file))
+        self._heads = Heads(js, shards, HeadsFile(file))
         self._me = token_hex(8)
         self._alone = asyncio.Lock()
         self._report: Report | None = None
@@ -93,12 +92,9 @@ class Audit:
         try:
             if self._every:
                 async with asyncio.TaskGroup() as both:
-                    for step, faults in ((self._look, (ClewError,)), (self._read, (ClewError, sqlite3.Error))):
-                        both.create_task(
-                            repeat_until(
-                                stop, step, name="the verification of the log", log=_LOG, faults=faults, pause=LOOK
-                            )
-                        )
+                    for step in (self._look, self._read):
+                        name, faults = "the verification of the log", (ClewError,)
+                        both.create_task(repeat_until(stop, step, name=name, log=_LOG, faults=faults, pause=LOOK))
             await stop.wait()
             await self._give_up()
         finally:
@@ -210,11 +206,11 @@ class Audit:
 
     async def _under_way(self, known: Report) -> Report | None:
         """The report of the current pass, or of the next one if it is due; ``None`` if it is not."""
-        now, kept = datetime.now(UTC), self._heads.kept
+        now = datetime.now(UTC)
         if known.since == known.began_at:
             if is_within(self._every, known.began_at, now):
                 return None
-        elif kept.signed == known.began_at.isoformat():
+        elif await self._heads.signed() == known.began_at.isoformat():
             if not self._goals:
                 await self._aim(known)
             return known
@@ -222,7 +218,7 @@ class Audit:
         number = latest.checkpoint.number if latest is not None else None
         known = replace(known, began_at=now, checkpoint=number, commits=0, found=())
         await self._heads.forget()
-        kept.signed = now.isoformat()
+        await self._heads.note_signed(now.isoformat())
         await self._aim(known)
         await self._write(known)
         return known
@@ -303,14 +299,6 @@ def rest_after(worked: float) -> float:
     return worked * (1 / SHARE - 1)
 
 
-def _kept(file: Path | None) -> HeadsFile:
-    try:
-        return HeadsFile(file)
-    except sqlite3.Error as fault:
-        _LOG.warning("a restart begins the verification again, because %s cannot be used: %s", file, fault)
-        return HeadsFile()
-
-
 def _missing(stream: str, shard: int = 0) -> Finding:
     return _finding(shard, "missing_stream", f"the stream {stream} is missing")
 
@@ -326,7 +314,9 @@ async def serve_audit(js: LogReads, shards: int, settings: Settings, stop: async
     """Verify the log until ``stop`` is set, at the interval of the settings, unless another process does."""
     ready.set()
     folder = settings.data_folder
-    file = folder / FILE if folder.is_dir() else None
+    file = place_in(folder, FILE)
+    if file is None and folder.is_dir():
+        _LOG.warning("a restart begins the verification again, because nothing can be written in %s", folder)
     verifier = Verifier(js, shards, StoredEvidence(js, {}))
     audit = Audit(js, Ledger(js), verifier, shards, every=settings.verify_seconds, file=file)
     await audit.run(stop)
