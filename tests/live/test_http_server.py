@@ -60,11 +60,19 @@ async def test_head_answers_as_get_does_without_the_body(http: httpx2.AsyncClien
             assert headed.headers.get(name) == got.headers.get(name)
 
 
+async def test_head_says_no_length_of_what_has_no_end(http: httpx2.AsyncClient):
+    headed = await http.head("/v1/events?stream=true")
+    assert (headed.status_code, headed.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert "content-length" not in headed.headers
+    assert (await http.get("/healthz")).status_code == 200
+
+
 async def test_not_modified_has_no_body(http: httpx2.AsyncClient):
     created = await http.post("/v1/threads")
     path, tag = f"/v1/threads/{created.json()['id']}", created.headers["etag"]
     known = await http.get(path, headers={"If-None-Match": tag})
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
+    assert "content-length" not in known.headers  # it would be that of a 200
     await http.post(path, json={"metadata": {"a": "1"}})
     assert (await http.get(path, headers={"If-None-Match": tag})).status_code == 200
 

@@ -28,7 +28,7 @@ from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import NO_CONDITIONS, Conditions
 from clew_services.http.protocol import combine_fields, hang_up, write_whole
 from clew_services.http.request_body import CallerSlow, Incomplete, Intake, UnsupportedBody
-from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
+from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, length, stream_response
 from clew_services.http.retries import retry_count
 from clew_services.http.session_cookie import check_origin, is_tls, session_token
 from clew_services.http.wrong_keys import WrongKeys
@@ -264,13 +264,7 @@ async def send_answer(send: Send, answer: Answer, request_id: str | None = None,
     """Send an answer with the headers of all answers; without a ``request_id`` it gets a new one."""
     if answer.chunks is not None:  # which nobody asked for, only what they begin with
         await close_chunks(answer.chunks)
-    headers = [
-        *answer.headers,
-        *common,
-        *NOT_KEPT,
-        _request_id_of(request_id or _request_id()),
-        (b"content-length", b"%d" % len(answer.body)),
-    ]
+    headers = [*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id or _request_id()), *length(answer)]
     if not write_whole(send, answer.status, headers, answer.body):
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})

@@ -73,6 +73,13 @@ def page_tag(found: Found) -> Headers:
     return () if found.inherits else (etag(found.n),)
 
 
+def length(answer: Answer) -> Headers:
+    """``Content-Length``, where it is known: in a 304 it would be that of what is not sent (RFC 9110, 8.6)."""
+    if answer.chunks is not None or answer.status == 304:
+        return ()
+    return ((b"content-length", b"%d" % len(answer.body)),)
+
+
 async def stream_response(
     send: Send,
     intake: Intake,

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from clew_services.http.error_responses import invalid_url
 from clew_services.http.middleware import Edge, apply_conditions
 from clew_services.http.redirect import Redirect
-from clew_services.http.responses import Answer, Headers
+from clew_services.http.responses import Answer, Headers, length
 
 PATH: Final = "/explorer"
 POLICY: Final = "; ".join(
@@ -74,7 +74,7 @@ class File(Edge):
         else:
             answer = apply_conditions(scope, self._whole)
         self.answered(scope["method"], answer.status, perf_counter() - started)
-        sent = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+        sent = [*answer.headers, *length(answer)]
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": answer.body})  # which the server keeps from a HEAD
 
