@@ -24,6 +24,7 @@ from clew_services.settings import Settings
 from clew_services.threads.result import Outcome
 from support.api import ACME, KEYS, raw, served
 from support.asgi import Parts
+from support.callers import calling
 
 IN = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
 HEAD = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "clew", **IN}.items()).encode()
@@ -65,6 +66,16 @@ async def test_head_says_no_length_of_what_has_no_end(http: httpx2.AsyncClient):
     assert (headed.status_code, headed.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert "content-length" not in headed.headers
     assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_http_1_0_has_no_chunks(url: str):
+    streamed = b"GET /v1/events?stream=true HTTP/1.0\r\n" + HEAD + b"\r\n"
+    async with calling(url) as caller:
+        await caller.send(streamed)
+        head = await caller.reader.readuntil(b"\r\n\r\n")
+        assert b"\r\nconnection: close\r\n" in head
+        assert b"\r\ntransfer-encoding:" not in head
+        assert await caller.reader.readuntil(b"\n\n") == b"retry: 1000\n\n"
 
 
 async def test_not_modified_has_no_body(http: httpx2.AsyncClient):

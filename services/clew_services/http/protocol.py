@@ -6,13 +6,13 @@ uvicorn reads HTTP with httptools, without such limits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from typing import Any, Final, NoReturn
 
 from httptools import parse_url
 from msgspec import Struct
-from starlette.types import Send
+from starlette.types import Message, Send
 from uvicorn import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
@@ -35,7 +35,7 @@ HEAD_FIELDS: Final = 256
 PIPELINED: Final = 64
 """Requests that may wait on one connection for the answer to the one before."""
 LINGER_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of a body that are still taken in, and dropped, after the request was answered without them."""
+"""Bytes that are still taken in, and dropped, after a request was answered without them, before the connection ends."""
 LEAST: Final = 16 * 1024
 """Bytes of an answer that a caller takes within ``Patience.answer``, if there are so many."""
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -47,8 +47,8 @@ class Patience(Struct, frozen=True, kw_only=True):
     """Seconds that a caller may take.
 
     ``request`` from the first byte of a request to the last of its body, ``head`` of these to the end of its headers,
-    and to begin with the first request; ``idle`` between an answer and the next request; ``linger`` to send the rest of
-    a body that is not wanted any more; ``answer`` to take at least :data:`LEAST` bytes of an answer.
+    and to begin with the first request; ``idle`` between an answer and the next request; ``linger`` to send what is not
+    wanted any more, and to close; ``answer`` to take at least :data:`LEAST` bytes of an answer.
     """
 
     request: float = 60.0
@@ -66,6 +66,31 @@ class Patience(Struct, frozen=True, kw_only=True):
 
 class _TooMuch(Exception):
     """Ends the parsing; what is answered is kept beside."""
+
+
+class _Output:
+    """The transport as a cycle uses it, with a ``close`` and an ``is_closing`` of the connection."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None], is_closing: Callable[[], bool]) -> None:
+        self.write, self.abort = transport.write, transport.abort
+        self.close, self.is_closing = close, is_closing
+
+
+class _Cycle(RequestResponseCycle):
+    """A request and its answer.
+
+    An answer to a request whose body is not there ends the connection. Some callers count on that, and never send the
+    rest: those that wait for ``100 Continue``, and proxies whose own caller has left, which may send another's request
+    instead (HAProxy 2.6 does).
+    """
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        """Send the head, or some of the body. With HTTP/1.0, which has no chunks, it ends with the connection."""
+        if not self.response_started and self.more_body:
+            self.keep_alive = False
+        if self.scope["http_version"] == "1.0":
+            self.chunked_encoding, self.expected_content_length = False, len(message.get("body", b""))
+        await super().send(message)  # type: ignore[arg-type]
 
 
 class Connection(HttpToolsProtocol):
@@ -96,6 +121,7 @@ class Connection(HttpToolsProtocol):
         self._body_to_come = b""  # the fields that say how long it is, where the head has ``Upgrade``
         self._fruitful = False
         self._refused = False
+        self._ends = False  # all is said, and the caller gets to read it
         self._instead: Answer | None = None
         self._untaken: tuple[float, int] | None = None
 
@@ -114,10 +140,12 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, if there is room for one more connection."""
         super().connection_made(transport)
+        self._output: Any = _Output(transport, self._close_late, self._is_closing)
         self._due = self.loop.time() + self._patience.head
         taken = self._ceiling.take(self.client[0] if self.client else "")
         if isinstance(taken, Answer):
-            self._refuse(taken)
+            self._write(taken)
+            transport.close()
         else:
             self._seat = taken
 
@@ -130,6 +158,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, within bounds."""
         if self._refused:
+            self._drop(data)
             return
         self._fruitful = False
         super().data_received(data)
@@ -138,19 +167,18 @@ class Connection(HttpToolsProtocol):
         self._bare = 0 if self._fruitful else self._bare + len(data)
         if self._bare > HEAD_BYTES:
             self._refuse(_large_head() if self._in_head else _large_trailers())
-        elif self._arriving and not self._in_head and self.cycle.response_complete:
-            self._dropped += len(data)
-            if self._dropped > LINGER_BYTES:
-                self.transport.close()
+        elif self._ends:
+            self._drop(data)
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._ends:
+            raise _TooMuch
         if len(self.pipeline) >= PIPELINED:
             self._end(
                 error_responses.envelope(400, f"Too many requests at once: at most {PIPELINED} wait for an answer.")
             )
         self._arriving = self._in_head = True
-        self._dropped = 0
         self._began = self.loop.time()
         self._due = self._began + self._patience.head
         self.url, self.headers = b"", []
@@ -215,9 +243,9 @@ class Connection(HttpToolsProtocol):
             "extensions": {BODY_DUE: self._due_of_body},
         }
         answered = self._is_answered  # whatever came before
-        self.cycle = RequestResponseCycle(
+        self.cycle = _Cycle(
             scope=self.scope,
-            transport=self.transport,
+            transport=self._output,
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -256,6 +284,9 @@ class Connection(HttpToolsProtocol):
         self._arriving, self._in_head, self._fruitful = False, True, True
         self._due_of_body["at"] = None
         cycle = self.cycle
+        if self._ends:
+            self.transport.close()
+            return
         if cycle.response_complete:
             self._due = self.loop.time() + self._patience.idle
         else:
@@ -268,17 +299,17 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Go on to the request that waits; or wait for what is left of this one, or for the next one.
+        """Go on to the request that waits, or wait for the next one.
 
         uvicorn sets a timer here for the next request, and cancels it when that begins. ``look`` does without.
         """
-        if self.transport.is_closing():
+        if self._is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start(self.pipeline.pop()[0])
-        elif not (self._arriving and self._in_head):  # otherwise the next one has begun
-            self._due = self.loop.time() + (self._patience.linger if self._arriving else self._patience.idle)
+        elif not self._arriving:  # otherwise the next one has begun
+            self._due = self.loop.time() + self._patience.idle
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or too much of it."""
@@ -300,7 +331,9 @@ class Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def _give_up(self, now: float) -> None:
-        if self.pipeline:
+        if self._ends:
+            self.transport.close()
+        elif self.pipeline:
             self._due = now + self._patience.request  # nothing is read meanwhile, so it is not the caller who is late
         elif self._in_head and not self._is_answered:
             self._close_after_answer()
@@ -318,6 +351,9 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, answer: Answer) -> None:
         """Answer instead of the request that was arriving, and close; what came before it is answered first."""
+        if self._ends:
+            self.transport.close()
+            return
         self._refused = True
         if self._in_head and not self._is_answered:
             self._close_after_answer()
@@ -328,7 +364,7 @@ class Connection(HttpToolsProtocol):
             if not self._is_answered:  # whoever works on it finds the caller gone
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
-            self.transport.close()
+            self._linger()
 
     def _write(self, answer: Answer) -> None:
         headers = (*answer.headers, *NOT_KEPT, (b"content-length", b"%d" % len(answer.body)), (b"connection", b"close"))
@@ -338,6 +374,33 @@ class Connection(HttpToolsProtocol):
     def _close_after_answer(self) -> None:
         self._refused = True
         self.cycle.keep_alive = False
+
+    def _is_closing(self) -> bool:
+        return self._ends or self.transport.is_closing()
+
+    def _close_late(self) -> None:
+        """Close when what is being sent has been taken in."""
+        if self._arriving:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Say no more, and take in and drop what comes for a while.
+
+        To close before all of it has come is a reset, by which callers lose what they were told.
+        """
+        self._ends = True
+        self._due = self.loop.time() + self._patience.linger
+        self.pipeline.clear()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():  # not over TLS
+            self.transport.write_eof()
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped += len(data)
+        if self._dropped > LINGER_BYTES:
+            self.transport.close()
 
 
 def _waits(expectations: bytes) -> bool:
@@ -363,7 +426,9 @@ def write_whole(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]],
     cycle = getattr(send, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or cycle.scope["method"] == "HEAD":
         return False
-    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    if cycle.more_body or not cycle.keep_alive:
         return False
     lines = [*cycle.default_headers, *headers]
     head = b"%b: %b\r\n" * len(lines) % tuple(chain.from_iterable(lines))
