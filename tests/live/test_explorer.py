@@ -101,6 +101,7 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
         await expect(row(page, "trial")).to_contain_text("set by shop in commit 1")
         await expect(page.locator(".blame").last).to_contain_text("changed by bot in commit 5")
         await page.get_by_role("tab", name="State", exact=True).click()
+        await at(page, 5)
         await page.get_by_role("button", name="Latest commit").click()
         await at(page, 7)
 

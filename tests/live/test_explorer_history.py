@@ -71,6 +71,7 @@ async def test_any_two_moments_are_compared_side_by_side_at_an_address_of_their_
 
         # From the moment that is looked at, with a key.
         await page.get_by_role("tab", name="State").click()
+        await at(page, 7)  # before that, what is clicked moves
         await page.locator("#commit-2").click()
         await at(page, 2)
         await page.keyboard.press("c")
