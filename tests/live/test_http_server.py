@@ -10,6 +10,8 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import pytest
@@ -25,6 +27,7 @@ from clew_services.threads.result import Outcome
 from support.api import ACME, KEYS, raw, served
 from support.asgi import Parts
 from support.callers import calling
+from support.waiting import eventually
 
 IN = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
 HEAD = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "clew", **IN}.items()).encode()
@@ -66,6 +69,18 @@ async def test_head_says_no_length_of_what_has_no_end(http: httpx2.AsyncClient):
     assert (headed.status_code, headed.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert "content-length" not in headed.headers
     assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_the_date_of_an_answer_goes_on(http: httpx2.AsyncClient):
+    async def date() -> datetime:
+        return parsedate_to_datetime((await http.get("/healthz")).headers["date"])
+
+    first = await date()
+
+    async def is_later() -> bool:
+        return await date() > first
+
+    await eventually(is_later)
 
 
 async def test_http_1_0_has_no_chunks(url: str):

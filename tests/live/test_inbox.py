@@ -24,6 +24,7 @@ from clew_events.replies import Rejection
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_inbox
+from clew_services.inbox import pull_requests
 from support.deployments import connected_client
 from support.nats_services import child, served
 from support.truth import log_of
@@ -427,6 +428,12 @@ async def test_a_command_delivered_again_while_it_is_worked_on_is_not_worked_on_
         held.set()
         await emptied(js)
     assert calls == ["slow"]
+
+
+async def test_a_stop_does_not_wait_for_the_end_of_a_pull_request(clew: Clew, monkeypatch):
+    monkeypatch.setattr(pull_requests, "WAIT", 3600.0)
+    async with asyncio.timeout(60), served(clew, [serve_inbox]):
+        pass
 
 
 async def test_a_restart_of_the_server_does_not_stop_a_handler(clew: Clew, js, deployment):

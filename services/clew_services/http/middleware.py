@@ -97,7 +97,7 @@ class Doorway(Edge):
         try:
             door = self._doors.get(method)
             if door is None:
-                answer = _not_allowed(scope, self._allow)
+                answer = not_allowed(scope, self._allow)
             else:
                 if len(headers) != len(scope["headers"]):
                     check_single(scope["headers"])
@@ -132,7 +132,7 @@ class Doorway(Edge):
                 intake,
                 answer.chunks,
                 (*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id)),
-                admits=partial(self._admit, scope, headers),
+                admits=self._admits(scope, headers),
                 hang_up=partial(hang_up, send),
             )
 
@@ -147,11 +147,14 @@ class Doorway(Edge):
                 await self._wrong_keys.count((scope.get("client") or ("",))[0])
             raise
 
-    async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
+    def _admits(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Callable[[], Awaitable[Holder]]:
         # Whoever loses their key or session loses what they were given by it, too.
-        if (token := session_token(headers, tls=is_tls(scope))) is None:
-            return authenticate(headers, self._keys)
-        return await self._sessions.find(token)
+        token = session_token(headers, tls=is_tls(scope))
+
+        async def admit() -> Holder:
+            return authenticate(headers, self._keys) if token is None else await self._sessions.find(token)
+
+        return admit
 
 
 class Window(Edge):
@@ -168,7 +171,7 @@ class Window(Edge):
             if scope["method"] in {"GET", "HEAD"}:
                 answer = apply_conditions(scope, await self._show())
             else:
-                answer = _not_allowed(scope, b"GET, HEAD")
+                answer = not_allowed(scope, b"GET, HEAD")
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
             answer = error_responses.unexpected_error(request_id)
@@ -228,7 +231,8 @@ def _request_id() -> str:
     return f"req_{_IDS.getrandbits(128).to_bytes(16).hex()}"
 
 
-def _not_allowed(scope: Scope, allow: bytes) -> Answer:
+def not_allowed(scope: Scope, allow: bytes) -> Answer:
+    """What is answered where something is at the path, but not for that method."""
     answer = error_responses.invalid_url(scope["method"], scope["path"], 405)
     return answer._replace(headers=(*answer.headers, (b"allow", allow)))
 

@@ -14,8 +14,7 @@ from typing import Final
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from clew_services.http.error_responses import invalid_url
-from clew_services.http.middleware import Edge, apply_conditions
+from clew_services.http.middleware import Edge, apply_conditions, not_allowed
 from clew_services.http.redirect import Redirect
 from clew_services.http.responses import Answer, Headers, length
 
@@ -69,8 +68,7 @@ class File(Edge):
         """Answer one request."""
         started = perf_counter()
         if scope["method"] not in {"GET", "HEAD"}:
-            refused = invalid_url(scope["method"], scope["path"], 405)
-            answer = refused._replace(headers=(*refused.headers, (b"allow", b"GET, HEAD")))
+            answer = not_allowed(scope, b"GET, HEAD")
         else:
             answer = apply_conditions(scope, self._whole)
         self.answered(scope["method"], answer.status, perf_counter() - started)
