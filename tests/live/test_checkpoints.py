@@ -233,8 +233,16 @@ async def test_where_the_disk_is_full_checkpoints_wait_until_there_is_room(clew:
     disk.fill()
     async with maker(clew, HeadsFile(disk.path / "heads.sqlite")) as waiting:
         for _ in range(2):
-            with pytest.raises(Unavailable, match="the file of heads could not be used, and is created again"):
+            with pytest.raises(Unavailable, match="the file of heads cannot be used now"):
                 await waiting.make()
+        disk.relieve()
+        first = await waiting.make()
+        assert first is not None
+        await five_commits(clew, OTHER)
+        disk.fill()
+        with pytest.raises(Unavailable, match="the file of heads cannot be used now"):
+            await waiting.make()
+        assert await waiting._heads.signed() == first.hash  # what is there needs no reading again
         disk.relieve()
         assert await waiting.make() is not None
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
 from clew_projections.history.log_reads import LogReads
+from clew_projections.index.database import is_busy, is_no_room
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import Head
@@ -34,7 +35,8 @@ class PageResult(NamedTuple):
 class Heads:
     """The heads of a deployment, as far as they were read: an asynchronous :class:`HeadsFile`, which it closes.
 
-    Every method may raise ``Unavailable``: the file cannot be used, as where the disk is full, and is created again.
+    Every method may raise ``Unavailable``: the file cannot be used, as where the disk is full; or it is of no use, and
+    is created again.
     """
 
     def __init__(self, js: LogReads, shards: int, kept: HeadsFile) -> None:
@@ -128,6 +130,8 @@ class Heads:
         try:
             return await loop.run_in_executor(self._beside, work)
         except (sqlite3.Error, OSError) as fault:
+            if isinstance(fault, OSError) or is_no_room(fault) or is_busy(fault):
+                raise Unavailable(f"the file of heads cannot be used now: {fault}") from fault
             with contextlib.suppress(OSError):  # then it is tried again
                 await loop.run_in_executor(self._beside, self._kept.renew)
             raise Unavailable(f"the file of heads could not be used, and is created again: {fault}") from fault
