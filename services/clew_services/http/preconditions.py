@@ -77,7 +77,7 @@ class Conditions(NamedTuple):
             Conflict: a certain tag is expected.
         """
         if self.match is not None and not self.match.match_strongly(None):
-            raise Conflict("a list of threads has no version", param="If-Match")
+            raise Conflict("what is to be created has no version", param="If-Match")
 
     def apply(self, answer: Answer) -> Answer:
         """What a GET is answered where ``answer`` is what is there: that, or 304 without a body.
